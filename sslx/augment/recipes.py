@@ -1,0 +1,64 @@
+"""Recipes: the named stacks of augmentations, with the papers' numbers.
+
+A recipe is a factory `name(*, options) -> aug(key, image)`. The image may be integers of any width, scaled to [0, 1] on
+the way in. Colour steps that need RGB are left out for images of other channel counts.
+"""
+
+import jax
+
+from sslx import errors, options as _options
+from sslx.augment import blur, color, crop, geometry
+
+
+def simclr(*, size=0, scale=(0.08, 1.0), strength=1.0, jitter_p=0.8, grayscale_p=0.2, blur_p=0.5, flip_p=0.5):
+  """SimCLR (Chen et al., 2020, appendix A): crop, flip, colour jitter, greyscale, blur.
+
+  Args:
+    size: side of the view in pixels; 0 for the image's own. `blur_p=0` is the paper's CIFAR form.
+    scale: share of the image's area that a crop covers.
+    strength: of the colour jitter: 0.8 s for brightness, contrast, saturation, 0.2 s for hue.
+    jitter_p, grayscale_p, blur_p, flip_p: probabilities. The blur kernel spans a tenth of the side.
+  """
+  def aug(key, image):
+    keys = jax.random.split(key, 5)
+    image = color.to_float(image)
+    out = (size, size) if size else image.shape[-3:-1]
+    image = crop.random_resized_crop(keys[0], image, size=out, scale=scale)
+    if flip_p:
+      image = geometry.random_flip_left_right(keys[1], image, p=flip_p)
+    s = 0.8 * strength
+    if strength and jitter_p:
+      image = color.color_jitter(keys[2], image, brightness=s, contrast=s, saturation=s, hue=0.2 * strength, p=jitter_p)
+    if grayscale_p:
+      image = color.random_grayscale(keys[3], image, p=grayscale_p)
+    if blur_p:
+      kernel = max(3, round(0.1 * min(out)) // 2 * 2 + 1)
+      image = blur.random_gaussian_blur(keys[4], image, kernel_size=kernel, p=blur_p)
+    return image
+  return aug
+
+
+RECIPES = {f.__name__: f for f in (simclr,)}
+
+
+def names():
+  """Every recipe's name."""
+  return sorted(RECIPES)
+
+
+def _find(name):
+  if name in RECIPES:
+    return RECIPES[name]
+  if "." in name:
+    return _options.imported("augmentation", name, "make")
+  raise errors.unknown("augmentation", name, RECIPES)
+
+
+def options(name, **changed):
+  """{"name": name, every option: its default}, with `changed` ones, for a config."""
+  return _options.filled("augmentation", name, _find(name), changed)
+
+
+def make(name, **options):
+  """The augmentation `aug(key, image)` of a recipe; a dotted name is the user's own `make(*, options)`."""
+  return _options.call("augmentation", name, _find(name), **options)

@@ -1,0 +1,230 @@
+"""The command line: sslx pretrain | evaluate | embed | report | data | list. Exit codes: 0 done, 1 a failure,
+2 wrong use, 3 stopped by a signal with everything saved."""
+
+import argparse
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from sslx import errors  # noqa: E402
+
+
+class Parser(argparse.ArgumentParser):
+  """Prints wrong use as one line, with the nearest valid choice."""
+
+  def error(self, message):
+    raise errors.UsageError(f"{message}; `{self.prog} --help` shows what there is")
+
+  def _check_value(self, action, value):
+    if action.choices is not None and value not in action.choices:
+      raise errors.unknown(action.metavar or action.dest, value, action.choices)
+
+
+def parser():
+  """The whole command line."""
+  top = Parser(prog="sslx", description=__doc__, allow_abbrev=False)
+  top.add_argument("--debug", action="store_true", help="show the traceback of an error")
+  commands = top.add_subparsers(metavar="command", required=True, dest="command", parser_class=Parser)
+
+  def command(name, function, text):
+    p = commands.add_parser(name, help=text.partition(":")[0], description=text, allow_abbrev=False,
+                            formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    p.set_defaults(run=function)
+    return p
+
+  p = command("pretrain", pretrain, "Pretrain, or go on with the run in --workdir: the same command resumes.\n\n"
+              "Any key of the config can be set: --config.batch_size=512 --config.data.name=folder:photos\n"
+              "(`sslx pretrain --config FILE --show` prints them all).")
+  p.add_argument("--config", metavar="FILE[:VARIANT]", help="a config file, such as configs/simclr.py:digits; "
+                 "left out, the run in --workdir goes on as it was configured")
+  p.add_argument("--workdir", metavar="DIR", help="folder of the run, made if need be")
+  p.add_argument("--extend", metavar="total_steps=N", help="take a run past its planned end")
+  p.add_argument("--show", action="store_true", help="print the config and exit")
+
+  p = command("evaluate", evaluate, "Evaluate the encoder of a run, beside a random one and raw pixels: writes "
+              "DIR/evaluation.json.")
+  p.add_argument("--workdir", required=True, metavar="DIR")
+  p.add_argument("--protocols", default="knn,linear,few_label,health", metavar="P,P,...",
+                 help="of knn, linear, few_label, health (default: all)")
+  p.add_argument("--data", metavar="NAME", help="another data set than the run's own")
+  p.add_argument("--step", metavar="N|best", help="a checkpoint in place of the final encoder")
+  p.add_argument("--train", type=int, metavar="N", help="at most N training examples (default: evaluate.train)")
+  p.add_argument("--test", type=int, metavar="N", help="at most N test examples (default: evaluate.test)")
+
+  p = command("embed", embed, "Write embeddings, labels, index and paths of a data set to an .npz file.")
+  p.add_argument("--workdir", required=True, metavar="DIR")
+  p.add_argument("--data", metavar="NAME", help="default: the run's own data")
+  p.add_argument("--split", default="test", metavar="SPLIT", help="train or test (default: test)")
+  p.add_argument("--out", required=True, metavar="FILE.npz")
+  p.add_argument("--layer", metavar="LAYER", help="stage1, stage2, ... in place of the final representation")
+  p.add_argument("--step", metavar="N|best", help="a checkpoint in place of the final encoder")
+  p.add_argument("--batch", type=int, default=256, metavar="N", help="images a forward pass (default: 256)")
+
+  p = command("report", report, "Write DIR/report.html: verdict, tables, curves, views, neighbours, a map.")
+  p.add_argument("--workdir", required=True, metavar="DIR")
+  p.add_argument("--out", metavar="FILE", help="default: DIR/report.html")
+
+  p = command("data", data, "Data sets: `sslx data list`, `sslx data prepare folder:PATH --name flowers`.")
+  p.add_argument("action", choices=("prepare", "list"), metavar="prepare|list")
+  p.add_argument("source", nargs="?", metavar="NAME", help="folder:PATH or tfds:NAME, to prepare")
+  p.add_argument("--name", metavar="NAME", help="what the prepared set shall be called")
+  p.add_argument("--dir", metavar="DIR", help="where prepared sets live (default: TFDS_DATA_DIR, else a cache folder)")
+  p.add_argument("--on_error", default="raise", choices=("raise", "skip"), metavar="raise|skip",
+                 help="what to do with corrupt images (default: raise)")
+
+  p = command("list", list_, "List what there is: methods, encoders, augmentations.")
+  p.add_argument("what", choices=("methods", "encoders", "augmentations"), metavar="methods|encoders|augmentations")
+  return top
+
+
+def main(argv=None):
+  """Runs one command and returns its exit code; errors are one line on stderr."""
+  argv = sys.argv[1:] if argv is None else list(argv)
+  try:
+    args, rest = parser().parse_known_args(argv)
+    if args.command != "pretrain" and rest:
+      raise errors.UsageError(f"unknown argument {rest[0]}; `sslx {args.command} --help` shows what there is")
+    args.overrides = rest
+    args.run(args)
+    return 0
+  except (Exception, KeyboardInterrupt) as e:  # the last resort: whatever it is, a person gets one line
+    if "--debug" in argv:
+      raise
+    codes = {errors.Stopped: 3, errors.UsageError: 2, errors.RunError: 1, KeyboardInterrupt: 130}
+    code = next((c for kind, c in codes.items() if isinstance(e, kind)), None)
+    line = errors.first_line(e) if code else f"{type(e).__name__}: {errors.first_line(e)} (--debug shows where)"
+    print(f"sslx: {line}", file=sys.stderr)
+    return code or 1
+
+
+def pretrain(args):
+  """sslx pretrain"""
+  from ml_collections import ConfigDict
+
+  from sslx import checkpoint, config as configs
+  if not args.config and not args.workdir:
+    raise errors.UsageError("pretrain needs --config FILE and --workdir DIR; for a run that exists --workdir is enough")
+  if args.config:
+    config = configs.load(args.config)
+  else:
+    config = ConfigDict(checkpoint.read_json(pathlib.Path(args.workdir) / "config.json"))
+  config = configs.override(config, args.overrides)
+  if args.show:
+    print(config)
+    return
+  if not args.workdir:
+    raise errors.UsageError("pretrain needs --workdir DIR, the folder of the run")
+  extend = None
+  if args.extend:
+    key, _, value = args.extend.partition("=")
+    if key != "total_steps" or not value.isdigit():
+      raise errors.UsageError(f"--extend takes total_steps=N, not {args.extend}")
+    extend = {"total_steps": int(value)}
+  from sslx import log, train
+  train.train(config, args.workdir, extend=extend)
+  log.say(f"done: the encoder is in {args.workdir}/encoder; next: sslx evaluate --workdir {args.workdir}")
+
+
+def encoder_of(args):
+  """The Encoder that --workdir and --step name."""
+  from sslx import checkpoint
+  step = int(args.step) if args.step and args.step.isdigit() else args.step
+  return checkpoint.load_encoder(args.workdir, step=step)
+
+
+def load_data(encoder, name, split):
+  """A split of the run's own data (name None), or of another set at the encoder's size."""
+  from sslx import data
+  c = encoder.spec["config"]["data"]
+  if name:
+    return data.load(name, split=split, dir=c["dir"], size=encoder.shape[0], fit=c["fit"])
+  return data.load(c["name"], split=split, dir=c["dir"], size=c["size"], fit=c["fit"], on_error=c["on_error"],
+                   seed=encoder.spec["config"]["seed"], limit=c["limit"] if split == "train" else 0)
+
+
+def evaluate(args):
+  """sslx evaluate"""
+  from rich.table import Table
+
+  from sslx import checkpoint, data, evaluate as evaluation, log
+  encoder = encoder_of(args)
+  protocols = tuple(p for p in args.protocols.split(",") if p)
+  config = encoder.spec["config"]
+  splits = []
+  for split, limit in (("train", args.train), ("test", args.test)):
+    source = load_data(encoder, args.data, split)
+    limit = config["evaluate"][split] if limit is None else limit
+    splits.append(data.arrays(source, limit, config["seed"])[:2])
+  with log.progress() as bar:
+    task = bar.add_task("evaluating", total=1.0)
+    result = evaluation.evaluate(
+        encoder, *splits, protocols=protocols, random=checkpoint.random_encoder(encoder), seed=config["seed"],
+        progress=lambda name, share: bar.update(task, description=name, completed=share))
+  result["data"] = args.data or config["data"]["name"]
+  checkpoint.write_json(pathlib.Path(args.workdir) / "evaluation.json", result)
+  table = Table("protocol", "setting", "encoder", "random", "raw pixels")
+  for row in evaluation.rows(result):
+    table.add_row(*(f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v) for v in row))
+  log.Console().print(table)
+  for note in result.get("notes", []):
+    log.say(note)
+
+
+def embed(args):
+  """sslx embed"""
+  import numpy as np
+
+  from sslx import checkpoint, data, evaluate as evaluation, log
+  encoder = encoder_of(args)
+  source = load_data(encoder, args.data, args.split)
+  images, labels, index = data.arrays(source)
+  out = {"embeddings": evaluation.embed(encoder, images, layer=args.layer, batch_size=args.batch), "index": index}
+  if labels is not None:
+    out["labels"] = labels
+  if source.paths is not None:
+    out["paths"] = np.asarray(source.paths)
+  checkpoint.write_npz(args.out, out)
+  log.say(f"{args.out}: embeddings {out['embeddings'].shape}")
+
+
+def report(args):
+  """sslx report"""
+  from sslx import log, report as reports
+  log.say(f"written: {reports.write(args.workdir, out=args.out)}")
+
+
+def data(args):
+  """sslx data"""
+  from rich.table import Table
+
+  from sslx import data as datasets, log
+  if args.action == "list":
+    rows = datasets.listing(args.dir)
+    table = Table(*(rows[0] if rows else ["name"]))
+    for row in rows:
+      table.add_row(*("" if v is None else str(v) for v in row.values()))
+    log.Console().print(table)
+    return
+  if not args.source:
+    raise errors.UsageError("data prepare needs what to prepare: folder:PATH or tfds:NAME")
+  with log.progress() as bar:
+    task = bar.add_task("preparing", total=None)
+    found = datasets.prepare(args.source, dir=args.dir, as_name=args.name, on_error=args.on_error,
+                             progress=lambda done, total: bar.update(task, completed=done, total=total))
+  log.say(", ".join(f"{k} {v}" for k, v in found.items()))
+
+
+def list_(args):
+  """sslx list"""
+  from sslx import encoders, methods
+  from sslx.augment import recipes
+  if args.what == "methods":
+    for name in methods.names():
+      print(f"{name:<16} {methods.describe(name)}")
+  else:
+    home = {"encoders": encoders, "augmentations": recipes}[args.what]
+    for name in home.names():
+      print(f"{name:<16} " + " ".join(f"{k}={v}" for k, v in home.options(name).items() if k != "name"))

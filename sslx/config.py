@@ -1,0 +1,155 @@
+"""What a run is: every key there is, its type and its default. A config file starts from `default()` and changes it.
+
+  from sslx import config, encoders, methods
+
+  def get_config(arg=""):
+    c = config.default()
+    c.method = methods.options("simclr", temperature=0.2)
+    c.encoder = encoders.options("resnet18", width=16)
+    return c
+"""
+
+import importlib.util
+import json
+import pathlib
+import sys
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+from ml_collections.config_dict import placeholder
+
+from sslx import errors
+
+
+def default():
+  """A ConfigDict with every key of a run; batch sizes, steps and learning rates are global, never per device."""
+  c = ConfigDict()
+  c.seed = 0
+  c.total_steps = 0               # length of the run in steps, or ...
+  c.total_epochs = 0.0            # ... in passes over the training split: set one of the two
+  c.batch_size = 256
+  c.precision = "float32"         # or "bfloat16": matrix products and activations; parameters, norms, losses stay wide
+  c.deterministic = True          # bit-exact resume on GPU too, for some speed
+  c.mesh = ConfigDict({"data": -1})                    # devices along the batch; -1 = all of them
+
+  c.data = ConfigDict()
+  c.data.name = "digits"          # digits | tfds:NAME | folder:PATH | npz:PATH | fashion_mnist | a dotted name
+  c.data.dir = placeholder(str)   # where prepared sets live; else TFDS_DATA_DIR, else the user's cache
+  c.data.size = 0                 # side in pixels that the host resizes to; 0 keeps the images as they are
+  c.data.fit = "crop"             # crop (short side to size, middle kept) | squash (both sides to size)
+  c.data.limit = 0                # only the first N training examples of a seeded shuffle; 0 = all
+  c.data.on_error = "raise"       # raise | skip: corrupt images, found once at preparation
+  c.data.workers = 0              # processes that decode images; 0 = threads of this one
+
+  c.encoder = ConfigDict({"name": "resnet18"})         # encoders.options(name, ...)
+  c.method = ConfigDict({"name": "simclr"})            # methods.options(name, ...)
+
+  c.optim = ConfigDict()
+  c.optim.name = "sgd"            # sgd | adamw | lars | lamb
+  c.optim.lr = 0.1                # peak learning rate, at the reference batch if `scale` is not none
+  c.optim.scale = "none"          # none | linear | sqrt: lr * (batch_size / reference_batch) or its square root
+  c.optim.reference_batch = 256
+  c.optim.schedule = "cosine"     # cosine | linear | constant, after the warm-up
+  c.optim.warmup = 0.0            # share of the run in which the rate climbs from 0
+  c.optim.final = 0.0             # the rate at the end, as a share of the peak
+  c.optim.weight_decay = 1e-4     # on kernels alone: biases, norms and other 1-D parameters are exempt
+  c.optim.momentum = 0.9          # sgd and lars
+  c.optim.b2 = 0.999              # adamw and lamb
+  c.optim.clip = 0.0              # global norm that gradients are clipped to; 0 = off
+
+  c.checkpoint = ConfigDict()
+  c.checkpoint.every = 1000       # steps
+  c.checkpoint.minutes = 0.0      # or minutes, whichever comes first; 0 = steps alone
+  c.checkpoint.keep = 2           # the last n; the best one is kept beside them
+  c.checkpoint.best = "auto"      # what "best" means: knn | rankme | auto (knn where labels exist, else rankme) | none
+
+  c.evaluate = ConfigDict()
+  c.evaluate.every = 0            # steps between evaluations during the run; 0 = only when asked
+  c.evaluate.protocols = ("knn", "health")             # of knn, linear, few_label, health
+  c.evaluate.train = 10_000       # at most that many training and ...
+  c.evaluate.test = 2_000         # ... test examples (0 = all)
+  c.online_probe = True           # a linear probe learns beside the encoder, without touching it (labelled sets only)
+
+  c.log = ConfigDict({"every": 50})
+  c.stop = ConfigDict({"plateau": False})              # end the run when the pretext task has stopped improving
+  return c.lock()
+
+
+def load(text):
+  """The ConfigDict of FILE[:VARIANT]."""
+  name, _, variant = text.partition(":")
+  path = pathlib.Path(name)
+  if not path.is_file():
+    near = [str(p) for p in sorted(path.parent.glob("*.py"))] if path.parent.is_dir() else []
+    raise errors.unknown("config file", name, near)
+  spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+  module = importlib.util.module_from_spec(spec)
+  sys.path.insert(0, str(pathlib.Path.cwd()))                # dotted names are looked for here too
+  try:
+    spec.loader.exec_module(module)
+  except (SyntaxError, ImportError, NameError) as e:
+    raise errors.UsageError(f"{path} cannot be loaded: {type(e).__name__}: {errors.first_line(e)}") from e
+  if not hasattr(module, "get_config"):
+    raise errors.UsageError(f"{path} defines no get_config(arg): see configs/simclr.py")
+  return module.get_config(variant) if variant else module.get_config()
+
+
+def override(config, arguments):
+  """Sets --config.KEY=VALUE arguments, checked and converted by ml_collections.
+
+  A new encoder.name, method.name or method.aug.name comes first and brings its own options, keeping those it shares.
+  """
+
+  from sslx import encoders, methods
+  from sslx.augment import recipes
+
+  pairs = []
+  for argument in arguments:
+    key, equals, value = argument.removeprefix("--config.").partition("=")
+    if not argument.startswith("--config.") or not equals:
+      raise errors.UsageError(f"unknown argument {argument}: config keys are set as --config.batch_size=512")
+    pairs.append((key, value))
+  for group, home in (("encoder", encoders), ("method", methods), ("method.aug", recipes)):
+    for key, value in pairs:
+      if key == f"{group}.name":
+        *path, last = group.split(".")
+        parent = config[path[0]] if path else config
+        known, old = home.options(value), dict(parent[last])
+        parent[last] = home.options(value, **{k: v for k, v in old.items() if k in known and k != "name"})
+  allowed = flat(config)
+  for key, _ in pairs:
+    if key not in allowed:
+      raise errors.unknown("config key", key, allowed)
+  values = flags.FlagValues()
+  argv = ["sslx", *(f"--config.{k}={v}" for k, v in pairs)]
+  try:
+    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
+    values(argv)
+  except (flags.Error, ValueError, TypeError) as e:
+    raise errors.UsageError(f"a config value does not fit its key: {errors.first_line(e)}") from e
+  return config
+
+
+FREE = ("mesh", "checkpoint", "log", "evaluate", "data.workers", "data.dir")   # may differ when a run is continued
+
+
+def flat(c, prefix=""):
+  """{"data.name": ..., "optim.lr": ...} of a nested mapping."""
+  out = {}
+  for k, v in c.items():
+    out.update(flat(v, f"{prefix}{k}.") if hasattr(v, "items") else {f"{prefix}{k}": v})
+  return out
+
+
+def plain(c):
+  """The config as JSON would give it back: dicts, lists, strings, numbers and None."""
+  return json.loads(json.dumps(c.to_dict() if hasattr(c, "to_dict") else c))
+
+
+def difference(old, new):
+  """{key: (old, new)} of two plain configs, for the keys that change the numbers of a run."""
+  old, new = flat(old), flat(new)
+  missing = "(not there)"
+  pairs = {k: (old.get(k, missing), new.get(k, missing)) for k in sorted(old | new)}
+  free = lambda k: any(k == f or k.startswith(f + ".") for f in FREE)
+  return {k: (a, b) for k, (a, b) in pairs.items() if a != b and not free(k)}

@@ -1,0 +1,161 @@
+"""Data sets -> a Source (random access to examples) -> a deterministic, resumable iterator of batches.
+
+  source = data.load("folder:flowers", split="train", size=64)
+  for batch in data.batches(source, batch_size=256, seed=0): ...   # {"image": [B, H, W, C], "label": [B], "index": [B]}
+"""
+
+import os
+
+import numpy as np
+
+from sslx import errors, options
+from sslx.data import arrays as memory, decode, prepared, source as sources, tfds
+from sslx.data.loader import arrays as arrays, batches as batches
+from sslx.data.prepared import directory as directory
+from sslx.data.source import Source as Source
+
+BUILT_IN = ("digits", "fashion_mnist")
+FORMS = ("tfds:NAME", "folder:PATH", "npz:PATH", "package.module")
+SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test",
+          "val": "validation", "valid": "validation", "validation": "validation"}
+
+
+def load(name, *, split="train", dir=None, size=0, fit="crop", limit=0, on_error="raise", seed=0):
+  """A data set as a Source of images [H, W, C], uint8, uint16 or float32 in [0, 1], with labels if it has them.
+
+  Args:
+    name: digits | fashion_mnist | tfds:NAME | folder:PATH | npz:PATH | the name of a prepared folder | a dotted name of
+      your own `load(*, split="train", ...)`, which returns a Source or any sequence of dicts of arrays.
+    split: train | test | validation (val, valid). A set with only one held-out part gives it for both names; one with
+      none is split 80 to 20, stratified when labelled, the same way everywhere and whatever the seed.
+    dir: where prepared sets live; else $TFDS_DATA_DIR, else the user's cache folder.
+    size: side in pixels that images are resized to; 0 keeps them, then all must have one shape.
+    fit: crop (short side to size, middle kept) | squash (both sides to size).
+    limit: only the first N examples of a shuffle by `seed`; 0 = all.
+    on_error: raise | skip: corrupt images, found once when a folder is prepared.
+
+  Raises:
+    UsageError: an unknown name, a missing path, options that do not fit the images.
+    RunError: corrupt images, a full disk.
+  """
+  if split not in SPLITS:
+    raise errors.unknown("split", split, SPLITS)
+  if fit not in ("crop", "squash"):
+    raise errors.unknown("data.fit", fit, ("crop", "squash"))
+  if on_error not in ("raise", "skip"):
+    raise errors.unknown("data.on_error", on_error, ("raise", "skip"))
+  if size < 0:
+    raise errors.UsageError(f"data.size is {size}; give a side in pixels, or 0 to keep the images as they are")
+  split, (kind, path) = SPLITS[split], _kind(name, dir)
+  if kind == "folder":
+    meta = prepared.prepare(path, dir)
+    prepared.check(meta, on_error)
+    source = prepared.load(meta, split, size, fit)
+  elif kind == "prepared":
+    meta = prepared.current(name, dir)
+    prepared.check(meta, on_error)
+    source = prepared.load(meta, split, size, fit)
+  elif kind == "tfds":
+    source = tfds.load(path, split, dir, size, fit)
+  elif kind == "own":
+    source = _own(name, {"split": split, "size": size, "fit": fit}, {"dir": dir, "seed": seed, "on_error": on_error})
+  else:
+    source = _resized({"digits": lambda: memory.digits(split), "fashion_mnist": lambda: _fashion(split, dir, size, fit),
+                       "npz": lambda: memory.npz(path, split)}[kind](), size, fit)
+  return sources.subset(source, limit, seed)
+
+
+def prepare(name, *, dir=None, as_name=None, on_error="raise", progress=None):
+  """Gets a data set ready to be read: copies and checks a folder's images, downloads a TFDS set. Nothing to do else.
+
+  Args:
+    name, dir, on_error: as in `load`.
+    as_name: a folder can be loaded by this name afterwards.
+    progress: called with (files done, files in all).
+
+  Returns:
+    {"name": what to load it as, "path": where it lies or None, "splits": {"train": N, "test": N}, "shape", "dtype",
+    "classes": names or None, "skipped": corrupt images, "ignored": files that are no images, "notes": [str]}
+  """
+  kind, path = _kind(name, dir)
+  if as_name is not None:
+    if kind != "folder":
+      raise errors.UsageError(f"as_name names a prepared folder; '{name}' already has a name")
+    if not as_name.replace("-", "").replace("_", "").isalnum() or not as_name.isascii() or as_name in BUILT_IN:
+      raise errors.UsageError(f"as_name '{as_name}' must be letters, digits, - and _, and not "
+                              f"{' or '.join(BUILT_IN)}")
+  if kind in ("folder", "prepared"):
+    meta = prepared.prepare(path, dir, as_name, progress) if kind == "folder" else prepared.current(name, dir, progress)
+    prepared.check(meta, on_error)
+    return prepared.describe(meta)
+  if kind == "tfds":
+    return tfds.prepare(path, dir)
+  parts = {split: load(name, split=split, dir=dir) for split in ("train", "test")}
+  return _describe(parts, None)
+
+
+def listing(dir=None):
+  """What can be loaded without a download: [dict as `prepare` returns], the built-in sets, then all prepared in dir."""
+  out = []
+  for name in BUILT_IN:
+    try:
+      parts = {split: load(name, split=split, dir=dir) for split in ("train", "test")}
+    except errors.UsageError:
+      continue
+    out.append(_describe(parts, None if name == "digits" else memory.FASHION))
+  out += tfds.listing(dir)
+  return out + [prepared.describe(meta) for meta in prepared.sets(dir).values()]
+
+
+def _kind(name, dir):
+  """("folder", PATH), ("npz", PATH), ("tfds", NAME), ("prepared" | "own" | a built-in, name)."""
+  kind, colon, path = str(name).partition(":")
+  if colon and kind in ("folder", "npz", "tfds"):
+    if not path:
+      raise errors.UsageError(f"'{name}' is not whole: write {kind}:{'NAME' if kind == 'tfds' else 'PATH'}")
+    return kind, path if kind == "tfds" else os.path.expanduser(path)
+  if name in BUILT_IN:
+    return name, None
+  known = prepared.sets(dir)
+  if name in known:
+    return "prepared", None
+  if "." in name and all(part.isidentifier() for part in name.split(".")):
+    return "own", None
+  if os.path.exists(os.path.expanduser(name)):
+    raise errors.UsageError(f"'{name}' is a path: write {'npz' if os.path.isfile(name) else 'folder'}:{name}")
+  raise errors.unknown("data set", name, (*BUILT_IN, *FORMS, *known))
+
+
+def _own(name, strict, soft):
+  """The Source of a user's own factory; it need not know options that are left at their defaults."""
+  factory = options.imported("data set", name, "load")
+  known = options.known(factory)
+  default = {"split": "train", "size": 0, "fit": "crop"}
+  given = {k: v for k, v in strict.items() if k in known or v != default[k]}
+  made = options.call("data set", name, factory, **given, **{k: v for k, v in soft.items() if k in known})
+  made = sources.from_sequence(name, made)
+  return sources.labelled(made)
+
+
+def _fashion(split, dir, size, fit):
+  source = (tfds.load("fashion_mnist", split, dir, size, fit) if tfds.is_prepared("fashion_mnist", dir)
+            else memory.fashion_mnist(split))
+  if source is None:
+    raise errors.UsageError("fashion_mnist is not on this machine: `apt install dataset-fashion-mnist`, or "
+                            "`pip install 'sslx[tfds-prepare]'` and then `sslx data prepare tfds:fashion_mnist`")
+  return source
+
+
+def _resized(source, size, fit):
+  """An in-memory Source with all images resized, once."""
+  if not size or not source.in_memory or source.shape[:2] == (size, size):
+    return source
+  images = np.stack([decode.resize(source[i]["image"], size, fit) for i in range(len(source))])
+  return sources.from_array(source.name, images, source.labels, source.class_names)
+
+
+def _describe(parts, path):
+  train = parts["train"]
+  return {"name": train.name, "path": path, "splits": {split: len(s) for split, s in parts.items()},
+          "shape": train.shape, "dtype": train.dtype, "classes": train.class_names, "skipped": 0, "ignored": 0,
+          "notes": []}

@@ -1,0 +1,140 @@
+"""What every data set is once it is loaded: random access by position, from an array or from encoded records."""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+
+from sslx import errors
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+  """A data set of N examples; `s[i]` is {"image": [H, W, C], "label": int32 (labelled sets only), "index": int32 i}.
+
+  Images are uint8, uint16 or float32 in [0, 1]. It can be pickled, so worker processes can read it.
+
+  name: what it was loaded as                  shape, dtype: of every image: (H, W, C), "uint8" | "uint16" | "float32"
+  read: rows [b] -> {"image": [b, H, W, C]}    labels: int32 [N], or None
+  rows: int64 [N], the rows of `read` it has   class_names: tuple of str, or None; paths: list of N str, or None
+  fingerprint: short hex of the content        skipped: corrupt images that were dropped at preparation
+  in_memory: the images are one array
+  """
+  name: str
+  read: Callable
+  rows: np.ndarray
+  shape: tuple | None = None
+  dtype: str | None = None
+  labels: np.ndarray | None = None
+  class_names: tuple | None = None
+  paths: list | None = None
+  fingerprint: str = ""
+  skipped: int = 0
+  in_memory: bool = False
+
+  def __len__(self):
+    return len(self.rows)
+
+  def __getitem__(self, i):
+    i = range(len(self))[i]                      # the IndexError of a list; negative positions count from the end
+    return {k: v[0] for k, v in self.batch(np.array([i])).items()}
+
+  def batch(self, index):
+    """The examples at positions index [b], stacked: {"image": [b, H, W, C], "label": [b], "index": [b]}."""
+    index = np.asarray(index)
+    out = dict(self.read(self.rows[index]))
+    if self.labels is not None:
+      out["label"] = self.labels[index]
+    return {**out, "index": index.astype(np.int32)}
+
+  def take(self, index):
+    """The Source of the examples at positions index [n], in that order."""
+    index = np.asarray(index, np.int64)
+    pick = lambda x: None if x is None else x[index]
+    paths = None if self.paths is None else [self.paths[i] for i in index]
+    mark = self.fingerprint if len(index) == len(self) and (index == np.arange(len(self))).all() else digest(
+        self.fingerprint.encode(), index)
+    return dataclasses.replace(self, rows=self.rows[index], labels=pick(self.labels), paths=paths, fingerprint=mark)
+
+
+def from_array(name, images, labels=None, class_names=None):
+  """A Source over images [N, H, W, C], held in memory."""
+  labels = None if labels is None else np.ascontiguousarray(labels, np.int32)
+  return Source(
+      name, functools.partial(_rows, images), np.arange(len(images)), images.shape[1:], str(images.dtype), labels,
+      None if class_names is None else tuple(class_names),
+      fingerprint=digest(images, *(() if labels is None else (labels,))), in_memory=True)
+
+
+def from_sequence(name, sequence, labels=None):
+  """A Source over a sequence (`len` and `[i]`) of dicts of arrays; keys besides "image" are kept."""
+  if isinstance(sequence, Source):
+    return sequence
+  if not (hasattr(sequence, "__len__") and hasattr(sequence, "__getitem__")):
+    raise errors.UsageError(f"data set '{name}' is a {type(sequence).__name__}; it needs a length and [i] -> a dict")
+  if not len(sequence):
+    raise errors.UsageError(f"data set '{name}' is empty")
+  first = sequence[0]
+  if not hasattr(first, "keys"):
+    raise errors.UsageError(f"data set '{name}' holds {type(first).__name__}; every example must be a dict of arrays")
+  image = np.asarray(first["image"]) if "image" in first else None
+  labels = getattr(sequence, "labels", None) if labels is None else labels
+  names = getattr(sequence, "class_names", None)
+  return Source(
+      name, functools.partial(_stack, sequence), np.arange(len(sequence)),
+      None if image is None else image.shape, None if image is None else str(image.dtype),
+      None if labels is None else np.asarray(labels, np.int32), None if names is None else tuple(names),
+      fingerprint=getattr(sequence, "fingerprint", ""))
+
+
+def subset(source, limit, seed):
+  """`limit` examples of a seeded shuffle of a Source, in that order; 0 = all of them, as they are."""
+  if limit < 0:
+    raise errors.UsageError(f"data.limit is {limit}; give a number of examples, or 0 for all")
+  return source.take(generator(seed).permutation(len(source))[:limit]) if 0 < limit < len(source) else source
+
+
+def split(count, labels=None, share=0.2):
+  """(train, test) positions of a fixed split of `count` examples: the same everywhere, stratified when labelled."""
+  labels = np.zeros(count, np.int32) if labels is None else labels
+  rng, test = generator(0), []
+  for label in np.unique(labels):
+    own = rng.permutation(np.flatnonzero(labels == label))
+    test.append(own[:round(len(own) * share)])
+  test = np.sort(np.concatenate(test)) if test else np.zeros(0, np.int64)
+  return np.setdiff1d(np.arange(count), test), test
+
+
+def generator(seed):
+  """The one random generator of this package; its numbers are the same on every machine."""
+  return np.random.Generator(np.random.PCG64(seed))
+
+
+def digest(*parts):
+  """16 hex digits of arrays and bytes."""
+  h = hashlib.blake2b(digest_size=8)
+  for part in parts:
+    if isinstance(part, np.ndarray):
+      h.update(f"{part.dtype}{part.shape}".encode())
+      part = np.ascontiguousarray(part).data.cast("B") if part.size else b""
+    h.update(part)
+  return h.hexdigest()
+
+
+def _rows(images, rows):
+  return {"image": images[rows]}
+
+
+def _stack(sequence, rows):
+  examples = [sequence[int(i)] for i in rows]
+  return {k: np.stack([np.asarray(e[k]) for e in examples]) for k in examples[0] if k != "index"}
+
+
+def labelled(source):
+  """A Source whose examples carry labels, with `labels` filled: every example is read once for that."""
+  if source.labels is not None or not len(source) or "label" not in source[0]:
+    return source
+  labels = np.array([source[i]["label"] for i in range(len(source))], np.int32)
+  return dataclasses.replace(source, labels=labels)

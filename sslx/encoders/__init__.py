@@ -1,0 +1,46 @@
+"""Encoders: Flax modules from an image in [0, 1] to its representation.
+
+Every encoder has `module.apply(variables, x, train=False) -> [B, D]`, the pooled representation, and
+`module.apply(variables, x, train=False, method="features") -> dict` with "pooled" [B, D], "grid" [B, h, w, D] (the last
+spatial map), "stage1" .. "stageN" [B, h, w, Di] and, where there are any, "tokens" [B, T, D]. The normalisation (`mean`,
+`std`) is the encoder's first operation, so that it can never be forgotten. A file holds one architecture: its `VARIANTS`
+are the names, its `make(variant, *, options)` builds one.
+"""
+
+import importlib
+import pkgutil
+
+from sslx import errors, options as _options
+
+
+def _factories():
+  files = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
+  return {name: (f.make, variant) for f in files for name, variant in f.VARIANTS.items()}
+
+
+def names():
+  """Every built-in encoder's name."""
+  return sorted(_factories())
+
+
+def _find(name):
+  found = _factories()
+  if name in found:
+    return found[name]
+  if "." in name:
+    return _options.imported("encoder", name, "make"), ()
+  raise errors.unknown("encoder", name, found)
+
+
+def options(name, **changed):
+  """{"name": name, every option: its default}, with `changed` ones, ready to be put into a config."""
+  return _options.filled("encoder", name, _find(name)[0], changed)
+
+
+def make(name, **options):
+  """The Flax module `name` with its options; a dotted name is the user's own `make(*, options)`.
+
+  Raises errors.UsageError for an unknown name or option, naming the nearest valid ones.
+  """
+  factory, variant = _find(name)
+  return _options.call("encoder", name, factory, *([variant] if variant != () else []), **options)

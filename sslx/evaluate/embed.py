@@ -1,0 +1,177 @@
+"""Images through a frozen encoder: `embed`, and `Embedder`, the same as a scikit-learn transformer."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from sslx import errors
+
+
+def embed(encoder, images, *, batch_size=256, layer=None):
+  """Features of images under an encoder record: numpy float32 [N, D], in the order of the images.
+
+  images: an array [N, H, W, C], or a list of arrays [h, w] or [h, w, C] of any sizes; uint8, uint16 or floats in [0, 1].
+  What is not of the encoder's size is resized to it, antialiased; grey becomes RGB by repetition.
+  layer: None for the representation, or a name of the encoder's features, averaged over space or tokens if it has any.
+  A batch is split over all devices if they divide it. The last batch is padded: one compile for one encoder, size and
+  batch_size, kept for later calls.
+  """
+  images, dtype = checked(images, encoder.shape)
+  if batch_size < 1:
+    raise errors.UsageError(f"batch_size is {batch_size}; it must be at least 1")
+  batches, variables = placement(batch_size, encoder.variables)
+  if layer is not None:
+    known = layers(encoder, variables)
+    if layer not in known:
+      raise errors.unknown("layer", layer, known)
+  forward = compiled(encoder.module, layer)
+  out, pending = [], None
+  for i in range(0, len(images), batch_size):
+    x = prepared(images[i:i + batch_size], encoder.shape, dtype)
+    x = np.concatenate([x, np.zeros((batch_size - len(x), *x.shape[1:]), x.dtype)]) if len(x) < batch_size else x
+    y = forward(variables, jax.device_put(x, batches))     # runs while the next batch is prepared
+    if pending is not None:
+      out.append(np.asarray(pending, np.float32))
+    pending = y
+  return np.concatenate([*out, np.asarray(pending, np.float32)])[:len(images)]
+
+
+def compiled(module, layer):
+  """The jitted forward pass, the same object for equal modules, so that each shape compiles once."""
+  try:
+    return _compiled(module, layer)
+  except TypeError:                                        # a field that cannot be hashed: compiled for this call alone
+    return _compiled.__wrapped__(module, layer)
+
+
+@functools.lru_cache(maxsize=32)
+def _compiled(module, layer):
+  def forward(variables, x):
+    x = fraction(x)
+    if layer is None:
+      return module.apply(variables, x, train=False)
+    y = module.apply(variables, x, train=False, method="features")[layer]
+    return jnp.mean(y, axis=range(1, y.ndim - 1), dtype=jnp.promote_types(y.dtype, jnp.float32))
+
+  return jax.jit(forward)
+
+
+def fraction(x):
+  """Integer images as fractions of their type's maximum; float images as they are."""
+  return x.astype(jnp.float32) / jnp.iinfo(x.dtype).max if jnp.issubdtype(x.dtype, jnp.integer) else x
+
+
+def layers(encoder, variables):
+  """{name: shape} of what the encoder's `features` gives, without running it."""
+  if not hasattr(encoder.module, "features"):
+    raise errors.UsageError(f"{type(encoder.module).__name__} has no `features`, so no layers to choose from")
+  x = jax.ShapeDtypeStruct((1, *encoder.shape), jnp.float32)
+  features = functools.partial(encoder.module.apply, train=False, method="features")
+  return {k: v.shape for k, v in jax.eval_shape(features, variables, x).items()}
+
+
+def placement(batch_size, variables):
+  """(where a batch goes, variables beside it): over all devices of this process if they divide it, else on the first."""
+  devices = jax.local_devices()
+  devices = devices if batch_size % len(devices) == 0 else devices[:1]
+  mesh = jax.sharding.Mesh(np.array(devices), ("data",))
+  place = lambda *spec: jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec))
+  return place("data"), jax.device_put(variables, place())
+
+
+def checked(images, shape):
+  """(images as an array or a list of arrays, the type that batches will have); UsageError for what is no image."""
+  if not (isinstance(images, (list, tuple)) or (isinstance(images, np.ndarray) and images.dtype == object)):
+    images = np.asarray(images)
+    if images.ndim != 4:
+      raise errors.UsageError(f"images have shape {images.shape}; they must be [N, H, W, C] or a list of [h, w, C]")
+  else:
+    images = [np.asarray(x) for x in images]
+  if not len(images):
+    raise errors.UsageError("no images to embed")
+  for i, x in enumerate(images if isinstance(images, list) else images[:1]):
+    channels = x.shape[2] if x.ndim == 3 else 1
+    if x.ndim not in (2, 3) or not x.size or channels not in (1, shape[2]):
+      raise errors.UsageError(f"image {i} has shape {x.shape}; the encoder needs [h, w, {shape[2]}], or grey [h, w, 1]")
+    if x.dtype not in (np.uint8, np.uint16) and not jnp.issubdtype(x.dtype, jnp.floating):
+      raise errors.UsageError(f"image {i} is of type {x.dtype}; images are uint8, uint16 or floats in [0, 1]")
+  fits = isinstance(images, np.ndarray) and images.shape[1:3] == tuple(shape[:2])
+  types = {images.dtype} if isinstance(images, np.ndarray) else {x.dtype for x in images}
+  return images, types.pop() if types in ({np.dtype(np.uint8)}, {np.dtype(np.uint16)}) and (
+      fits or types == {np.dtype(np.uint8)}) else np.dtype(np.float32)
+
+
+def prepared(images, shape, dtype):
+  """Images as one array [n, *shape] of `dtype`: resized, grey repeated, floats checked to be in [0, 1]."""
+  if not isinstance(images, np.ndarray) or images.shape[1:3] != tuple(shape[:2]):
+    images = np.stack([resized(np.asarray(x), shape, dtype) for x in images])
+  elif images.dtype != dtype:
+    images = images.astype(dtype)
+  if dtype == np.float32 and not (images.min() >= -0.01 and images.max() <= 1.01):
+    raise errors.UsageError(f"float images go from {images.min():g} to {images.max():g}; they must be in [0, 1]")
+  return np.repeat(images, shape[2], axis=3) if images.shape[3] != shape[2] else images
+
+
+def resized(x, shape, dtype):
+  """One image [h, w] or [h, w, C] at the size of `shape`, by antialiased bilinear interpolation."""
+  x = x[..., None] if x.ndim == 2 else x
+  if dtype != np.uint8 and np.issubdtype(x.dtype, np.integer):
+    x = x / np.float32(np.iinfo(x.dtype).max)
+  x = x.astype(dtype)
+  if x.shape[:2] == tuple(shape[:2]):
+    return x
+  scale = lambda plane: np.asarray(Image.fromarray(plane).resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
+  if dtype == np.uint8 and x.shape[2] == 3:
+    return scale(np.ascontiguousarray(x))
+  return np.stack([scale(np.ascontiguousarray(x[..., c])) for c in range(x.shape[2])], axis=-1)
+
+
+class Embedder(TransformerMixin, BaseEstimator):
+  """`embed` as a scikit-learn transformer; nothing is fitted: make_pipeline(Embedder(workdir), LogisticRegression()).
+
+  encoder: an encoder record, or the workdir of a run, whose encoder is loaded when first used.
+  """
+
+  def __init__(self, encoder, *, layer=None, batch_size=256):
+    self.encoder = encoder
+    self.layer = layer
+    self.batch_size = batch_size
+
+  def fit(self, X, y=None):
+    return self
+
+  def transform(self, X):
+    return embed(self._record(), X, batch_size=self.batch_size, layer=self.layer)
+
+  def get_feature_names_out(self, input_features=None):
+    record = self._record()
+    if self.layer is None:
+      x = jax.ShapeDtypeStruct((1, *record.shape), jnp.float32)
+      width = jax.eval_shape(compiled(record.module, None), record.variables, x).shape[1]
+    else:
+      known = layers(record, record.variables)
+      if self.layer not in known:
+        raise errors.unknown("layer", self.layer, known)
+      width = known[self.layer][-1]
+    return np.array([f"embedder{i}" for i in range(width)], dtype=object)
+
+  def _record(self):
+    if hasattr(self.encoder, "module"):
+      return self.encoder
+    if getattr(self, "_loaded", (None,))[0] != self.encoder:
+      from sslx import checkpoint
+      self._loaded = self.encoder, checkpoint.load_encoder(self.encoder)
+    return self._loaded[1]
+
+  def __sklearn_is_fitted__(self):
+    return True
+
+  def __sklearn_tags__(self):
+    tags = super().__sklearn_tags__()
+    tags.requires_fit = False
+    tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
+    return tags

@@ -1,0 +1,33 @@
+"""Raw pixels as a contender: what an encoder has to beat."""
+
+import numpy as np
+import scipy.linalg
+
+from sslx.evaluate.embed import checked, prepared
+
+SIDE = 64                                                  # larger images are resized to this side, antialiased
+
+
+def raw(images, shape):
+  """Images, as `embed` takes them for an encoder of that shape, flattened: float32 [N, min(H, 64) min(W, 64) C]."""
+  shape = (min(shape[0], SIDE), min(shape[1], SIDE), shape[2])
+  images, dtype = checked(images, shape)
+  x = np.concatenate([prepared(images[i:i + 256], shape, dtype) for i in range(0, len(images), 256)])
+  x = x.reshape(len(x), -1)
+  return x / np.float32(np.iinfo(x.dtype).max) if np.issubdtype(x.dtype, np.integer) else x
+
+
+def principal(train_x, test_x, width):
+  """Both on the first `width` principal components of train_x [N, D] (fewer if N or D is), on one common scale."""
+  width = min(width, *train_x.shape)
+  mean = train_x.mean(0)
+  a, b = train_x - mean, test_x - mean
+  d = a.shape[1]
+  if len(a) >= d:
+    _, v = scipy.linalg.eigh(a.T @ a, subset_by_index=(d - width, d - 1))        # [D, width], ascending
+    v = v[:, ::-1]
+  else:
+    v = np.linalg.svd(a, full_matrices=False)[2][:width].T
+  a, b = a @ v, b @ v
+  scale = a.std() or 1.0
+  return a / scale, b / scale

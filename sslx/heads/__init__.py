@@ -1,0 +1,3 @@
+"""Heads: what sits on an encoder while it learns and is thrown away after."""
+
+from sslx.heads.projector import MLP as MLP

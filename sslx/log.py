@@ -1,0 +1,108 @@
+"""The numbers of a run: metrics.jsonl, TensorBoard, a progress bar, and whether the loss still falls."""
+
+import json
+import math
+import pathlib
+import statistics
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from tensorboardX import SummaryWriter
+
+from sslx.checkpoint import write_text
+
+console = Console(stderr=True, highlight=False)
+
+
+def say(line):
+  """A line for the person at the terminal, on stderr."""
+  console.print(line, markup=False, soft_wrap=True)
+
+
+def read(path):
+  """The records of a metrics.jsonl; a last line cut off by a kill is left out."""
+  records = []
+  for line in pathlib.Path(path).read_text().splitlines() if pathlib.Path(path).exists() else []:
+    try:
+      records.append(json.loads(line))
+    except ValueError:
+      break
+  return records
+
+
+def progress(*columns):
+  """A rich progress bar with the time left; nothing where nobody watches."""
+  return Progress(TextColumn("{task.description}"), BarColumn(), *columns, TimeElapsedColumn(), TextColumn("left"),
+                  TimeRemainingColumn(), console=console, disable=not console.is_terminal)
+
+
+class Log:
+  """Writes records {"step": n, ...} of a run that goes on from `start`: later ones in the file are cut off first."""
+
+  def __init__(self, workdir, *, start, total, unit, also=None):
+    self.path = pathlib.Path(workdir) / "metrics.jsonl"
+    self.records = [r for r in read(self.path) if r["step"] <= start]
+    write_text(self.path, "".join(json.dumps(r) + "\n" for r in self.records))
+    self.file = open(self.path, "a")  # noqa: SIM115
+    self.board = SummaryWriter(str(workdir), purge_step=start + 1)
+    self.total, self.unit, self.also, self.tick, self.done = total, unit, also, time.monotonic(), start
+    self.bar = progress(TextColumn("{task.completed}/{task.total}"), TextColumn("{task.fields[note]}"))
+    self.bar.start()
+    self.task = self.bar.add_task("pretraining", total=total, completed=start, note="")
+
+  def write(self, step, values):
+    """Appends one record, to the file, TensorBoard and the caller's own function."""
+    record = {"step": step, **{k: float(v) for k, v in values.items()}}
+    self.records.append(record)
+    self.file.write(json.dumps(record) + "\n")
+    self.file.flush()
+    for k, v in record.items():
+      if k != "step":
+        self.board.add_scalar(k, v, step)
+    if self.also:
+      self.also(record)
+
+  def train(self, step, metrics):
+    """A record of the step's own metrics with images/s since the last one, and the progress bar."""
+    now = time.monotonic()
+    rate = (step - self.done) * self.unit / max(1e-9, now - self.tick)
+    self.write(step, {**metrics, "images_per_s": rate})
+    health = " ".join(f"{k} {metrics[k]:.3f}" for k in ("z_std", "online_accuracy") if k in metrics)
+    note = f"loss {metrics['loss']:.4f} {health} {rate:.0f} images/s"
+    self.bar.update(self.task, completed=step, note=note)
+    if not console.is_terminal:
+      left = (self.total - step) * (now - self.tick) / max(1, step - self.done)
+      say(f"step {step}/{self.total}  {note}  {left / 60:.1f} min left")
+    self.tick, self.done = now, step
+
+  def pause(self, seconds):
+    """Leaves `seconds` of evaluation or saving out of images/s."""
+    self.tick += seconds
+
+  def losses(self):
+    """[(step, loss)] so far."""
+    return [(r["step"], r["loss"]) for r in self.records if "loss" in r]
+
+  def close(self):
+    self.bar.stop()
+    self.file.close()
+    self.board.close()
+
+
+def plateau(losses, *, window=20, share=0.002):
+  """The step since which the loss has stopped falling, or None. losses: [(step, loss)].
+
+  The mean of the last `window` records against the `window` before them: the fall must exceed `share` of all that has
+  been gained since the start and twice its own standard error.
+  """
+  if len(losses) < 3 * window:
+    return None
+  values = [v for _, v in losses]
+  last, before, first = values[-window:], values[-2 * window:-window], values[:window]
+  fall = statistics.fmean(before) - statistics.fmean(last)
+  error = math.sqrt((statistics.variance(before) + statistics.variance(last)) / window)
+  gained = max(0.0, statistics.fmean(first) - statistics.fmean(last))
+  return losses[-window][0] if fall < max(share * gained, 2 * error) else None
+
+

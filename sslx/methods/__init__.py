@@ -1,0 +1,50 @@
+"""Methods: a file each, whose name is the method's and whose `make(encoder, *, hyperparameters)` builds it."""
+
+import importlib
+import pkgutil
+
+from sslx import errors, options as _options
+from sslx.augment import recipes
+from sslx.methods.base import Method as Method
+
+_NOT_METHODS = {"base", "probe"}
+
+
+def names():
+  """Every built-in method's name."""
+  return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _NOT_METHODS)
+
+
+def _find(name):
+  if name in names():
+    return importlib.import_module(f"{__name__}.{name}").make
+  if "." in name:
+    return _options.imported("method", name, "make")
+  raise errors.unknown("method", name, names())
+
+
+def describe(name):
+  """The first line of the method's docstring: its name and paper."""
+  return (importlib.import_module(f"{__name__}.{name}").__doc__ or "").partition("\n")[0]
+
+
+def options(name, **changed):
+  """{"name": name, every option: its default}, with `changed` ones, for a config; `aug` is recipes.options(...)."""
+  return _options.filled("method", name, _find(name), changed)
+
+
+def make(name, encoder, **options):
+  """The Method `name` on a Flax encoder; a dotted name is the user's own `make(encoder, *, hyperparameters)`.
+
+  `aug` may be a function (key, image) -> view or the name and options of a recipe. Raises errors.UsageError for an
+  unknown name or option, naming the nearest valid ones.
+  """
+  if "aug" in options and not callable(options["aug"]):
+    options["aug"] = recipes.make(**options["aug"])
+  return _options.call("method", name, _find(name), encoder, **options)
+
+
+def split(group):
+  """(name, options) of a config group such as {"name": "simclr", "temperature": 0.5}."""
+  options = dict(group)
+  return options.pop("name"), options

@@ -1,0 +1,75 @@
+"""config.optim -> optax: schedules on the global step, decay masks, clipping, LARS as self-supervision uses it."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sslx import errors
+
+SCHEDULES = ("cosine", "linear", "constant")
+
+
+def peak(c, batch_size):
+  """The effective peak rate: lr at the reference batch scaled to `batch_size`, linearly or by the square root."""
+  ratio = batch_size / c.reference_batch
+  scales = {"none": 1.0, "linear": ratio, "sqrt": ratio ** 0.5}
+  if c.scale not in scales:
+    raise errors.unknown("optim.scale", c.scale, scales)
+  return c.lr * scales[c.scale]
+
+
+def schedule(c, total_steps, batch_size):
+  """step -> learning rate: a linear climb over `warmup` (a share of the run), then the named decay to `final` * peak."""
+  top = peak(c, batch_size)
+  climb = round(c.warmup * total_steps)
+  rest = max(1, total_steps - climb)
+  after = {"cosine": lambda: optax.cosine_decay_schedule(top, rest, c.final),
+           "linear": lambda: optax.linear_schedule(top, top * c.final, rest),
+           "constant": lambda: optax.constant_schedule(top)}
+  if c.schedule not in after:
+    raise errors.unknown("optim.schedule", c.schedule, after)
+  return optax.join_schedules([optax.linear_schedule(0.0, top, max(1, climb)), after[c.schedule]()], [climb])
+
+
+def kernels(params):
+  """True for parameters of two or more dimensions; biases, norms and other 1-D parameters are never decayed."""
+  return jax.tree.map(lambda p: p.ndim > 1, params)
+
+
+def scale_by_trust_ratio(coefficient=0.001, clip=None):
+  """LARS (You et al., 2017) as in self-supervision: kernels' updates times coefficient * |p| / |update|, 1-D ones as is.
+
+  The update holds the weight decay already. `clip` bounds the ratio from above (LARC); 1 / lr is the usual bound.
+  """
+  def update(updates, state, params):
+    def one(u, p):
+      if p.ndim <= 1:
+        return u
+      p_norm, u_norm = jnp.linalg.norm(p), jnp.linalg.norm(u)
+      ratio = jnp.where((p_norm > 0) & (u_norm > 0), coefficient * p_norm / jnp.where(u_norm > 0, u_norm, 1), 1)
+      return u * (ratio if clip is None else jnp.minimum(ratio, clip))
+    return jax.tree.map(one, updates, params), state
+  return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def _named(c, rate):
+  """The optimizer by name, its learning rate a schedule."""
+  decay = lambda: optax.add_decayed_weights(c.weight_decay, kernels)
+  step = lambda: optax.scale_by_learning_rate(rate)
+  makers = {
+      "sgd": lambda: optax.chain(decay(), optax.trace(c.momentum), step()),
+      "adamw": lambda: optax.chain(optax.scale_by_adam(b2=c.b2), decay(), step()),
+      "lars": lambda: optax.chain(decay(), scale_by_trust_ratio(), step(), optax.trace(c.momentum)),
+      "lamb": lambda: optax.chain(optax.scale_by_adam(b2=c.b2, eps=1e-6), decay(),
+                                  scale_by_trust_ratio(coefficient=1.0), step())}
+  if c.name not in makers:
+    raise errors.unknown("optimizer", c.name, makers)
+  return makers[c.name]()
+
+
+def make(c, total_steps, batch_size):
+  """The optax transformation of config.optim; the "probe" group, if there is one, learns with Adam on its own."""
+  clip = [optax.clip_by_global_norm(c.clip)] if c.clip else []
+  main = optax.chain(*clip, _named(c, schedule(c, total_steps, batch_size)))
+  label = lambda params: {name: "probe" if name == "probe" else "method" for name in params}
+  return optax.partition({"method": main, "probe": optax.adam(1e-3)}, label)

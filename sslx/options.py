@@ -1,0 +1,55 @@
+"""Named factories with keyword options: how configs, the command line and Python all reach a component.
+
+A component (method, encoder, recipe, data source) is a function whose keyword-only parameters with defaults are its
+options. Its name is a file or function of ours, or a dotted name ("mypackage.mymethod") that is imported as it stands.
+"""
+
+import importlib
+import inspect
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+from sslx import errors
+
+
+def imported(kind, name, attribute):
+  """The object a dotted name stands for: `package.module` (its `attribute`) or `package.module.function`."""
+  for module_name, attr in ((name, attribute), tuple(name.rsplit(".", 1))):
+    try:
+      module = importlib.import_module(module_name)
+    except ModuleNotFoundError as e:
+      if e.name and not (module_name == e.name or module_name.startswith(e.name + ".")):
+        raise errors.UsageError(f"{kind} '{name}': its module needs '{e.name}', which is not installed") from e
+      continue
+    if hasattr(module, attr):
+      return getattr(module, attr)
+  raise errors.UsageError(f"{kind} '{name}': no such module, or it has no `{attribute}`; it must be importable from here")
+
+
+def known(factory):
+  """{option: default} of a factory's keyword parameters that have a default."""
+  parameters = inspect.signature(factory).parameters.values()
+  return {p.name: p.default for p in parameters if p.kind == p.KEYWORD_ONLY and p.default is not p.empty}
+
+
+def call(kind, name, factory, *args, **options):
+  """factory(*args, **options), with one clear line for an option it does not know."""
+  allowed = {p.name for p in inspect.signature(factory).parameters.values() if p.kind == p.KEYWORD_ONLY}
+  for option in options:
+    if option not in allowed:
+      raise errors.unknown(f"option of {kind} {name}", option, allowed)
+  return factory(*args, **options)
+
+
+def filled(kind, name, factory, changed):
+  """A ConfigDict {"name": name, every option: its default or the changed value}: typed, so that flags can set it.
+
+  None stays open to any type; options that are functions are left to Python.
+  """
+  options = known(factory)
+  for option in changed:
+    if option not in options:
+      raise errors.unknown(f"option of {kind} {name}", option, options)
+  values = {k: placeholder(object) if v is None else v for k, v in (options | changed).items() if not callable(v)}
+  return ConfigDict({"name": name, **values})

@@ -1,0 +1,113 @@
+"""What surrounds a run: its workdir and whether it may go on there, what it ran on and with, the signals that stop it."""
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import signal
+import subprocess
+
+import jax
+
+from sslx import checkpoint, config as configs, errors
+from sslx.version import __version__
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scikit-learn")
+
+
+def resolve(config, examples, extend=None):
+  """A copy of `config` in which everything that depends on something else is set: total_steps, the encoder's dtype."""
+  c = config.copy_and_resolve_references().unlock()
+  if extend:
+    c.total_steps, c.total_epochs = int(extend["total_steps"]), 0.0
+  if bool(c.total_steps) == bool(c.total_epochs):
+    raise errors.UsageError(f"set one of total_steps ({c.total_steps}) and total_epochs ({c.total_epochs}), not "
+                            f"{'both' if c.total_steps else 'neither'}")
+  if c.batch_size < 1:
+    raise errors.UsageError(f"batch_size is {c.batch_size}; it must be at least 1")
+  if c.total_epochs:
+    c.total_steps, c.total_epochs = max(1, int(c.total_epochs * examples) // c.batch_size), 0.0
+  if c.precision not in ("float32", "bfloat16"):
+    raise errors.unknown("precision", c.precision, ("float32", "bfloat16"))
+  if c.precision == "bfloat16" and c.encoder and c.encoder.get("dtype") is None:
+    c.encoder.dtype = "bfloat16"
+  return c
+
+
+def environment(source, classes):
+  """Versions, devices, commit and data of a run, as JSON; with `spec_of`, all that a checkpoint needs to be read."""
+  device = jax.devices()[0]
+  return {
+      "versions": {"sslx": __version__, "python": platform.python_version(),
+                   **{p: importlib.metadata.version(p) for p in PACKAGES}},
+      "devices": {"kind": device.device_kind, "platform": device.platform, "count": jax.device_count(),
+                  "processes": jax.process_count()},
+      "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+      "commit": commit(),
+      "data": {"name": source.name, "examples": len(source), "shape": list(source.shape), "dtype": str(source.dtype),
+               "classes": classes, "fingerprint": source.fingerprint, "skipped": source.skipped}}
+
+
+def commit():
+  """The git commit of the code that runs, marked when there are changes, or None outside a repository."""
+  here = pathlib.Path(__file__).parent
+  git = lambda *a: subprocess.run(["git", "-C", str(here), *a], capture_output=True, text=True, timeout=10)
+  try:
+    head = git("rev-parse", "HEAD")
+    changed = git("status", "--porcelain", "--untracked-files=no", ".").stdout.strip()
+  except (OSError, subprocess.SubprocessError):
+    return None
+  return head.stdout.strip() + ("+changes" if changed else "") if head.returncode == 0 else None
+
+
+def enter(workdir, config, now, extend=None):
+  """Makes `workdir` the run's: writes config.json and environment.json, or checks that the run there is the same one.
+
+  config: the resolved ConfigDict, which `extend` may change; now: environment(...). Raises errors.UsageError with the
+  difference for a run of other numbers, errors.RunError where the folder cannot be written.
+  """
+  workdir, wanted = pathlib.Path(workdir), configs.plain(config)
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+  except OSError as e:
+    raise errors.RunError(f"cannot make the workdir {workdir}: {e.strerror}") from e
+  if (workdir / "config.json").exists():
+    old, then = checkpoint.read_json(workdir / "config.json"), checkpoint.read_json(workdir / "environment.json")
+    apart = configs.difference(old, wanted)
+    if extend:
+      for key in ("total_steps", "total_epochs"):
+        apart.pop(key, None)
+    for key in ("fingerprint", "shape", "examples"):
+      if then["data"][key] != now["data"][key]:
+        apart[f"data ({key})"] = (then["data"][key], now["data"][key])
+    if apart and any((workdir / "checkpoints").glob("[0-9]*")):
+      lines = "; ".join(f"{k} was {a!r}, is {b!r}" for k, (a, b) in apart.items())
+      raise errors.UsageError(f"{workdir} holds another run: {lines}. Give a new --workdir, or the old settings "
+                              "(only --extend total_steps=N may change the length)")
+  elif extend:
+    raise errors.UsageError(f"there is no run in {workdir} to extend")
+  elif any(workdir.glob("checkpoints/*")):
+    raise errors.UsageError(f"{workdir} has checkpoints but no config.json: it is not a workdir that can be continued")
+  checkpoint.write_json(workdir / "environment.json", now)
+  checkpoint.write_json(workdir / "config.json", wanted)
+
+
+class Signals:
+  """Within it SIGTERM and SIGINT set `received` instead of ending the process; a second SIGINT interrupts as usual."""
+
+  def __enter__(self):
+    self.received = None
+    try:
+      self.old = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
+    except ValueError:                                   # not in the main thread: the caller's own signals stay
+      self.old = {}
+    return self
+
+  def _note(self, number, frame):
+    if self.received == number == signal.SIGINT:
+      raise KeyboardInterrupt
+    self.received = number
+
+  def __exit__(self, *_):
+    for number, handler in self.old.items():
+      signal.signal(number, handler)

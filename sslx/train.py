@@ -1,0 +1,248 @@
+"""The training step that all methods share, and the run around it: pretrain, save, stop, resume."""
+
+import functools
+import pathlib
+import signal
+import time
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from sslx import (
+  checkpoint,
+  config as configs,
+  data as datasets,
+  encoders,
+  errors,
+  evaluate,
+  log as logs,
+  methods,
+  optim,
+  run,
+)
+from sslx.methods import probe
+
+
+@flax.struct.dataclass
+class TrainState:
+  """All that a run carries from step to step, and all that a checkpoint holds."""
+  step: Any       # number of steps done, int32
+  params: Any     # what the optimizer moves, by named groups
+  state: Any      # everything else that lives on
+  opt: Any        # the optimizer's own
+
+
+def make_step(method, tx, total_steps, mesh=None):
+  """The jitted step (train, rng, batch) -> (train, metrics), written for the global batch; `train` is donated.
+
+  batch: the arrays that method.reads names, images as integers or floats in [0, 1], spread over the mesh if there is one;
+  rng: the run's key, the same at every step; metrics: "loss", "grad_norm" and the method's own, scalars.
+  """
+  replicated = mesh and NamedSharding(mesh, PartitionSpec())
+
+  @functools.partial(jax.jit, donate_argnums=0, out_shardings=replicated)
+  def step(train, rng, batch):
+    rng_views, rng_loss = jax.random.split(jax.random.fold_in(rng, train.step))
+    views = method.views(rng_views, batch)
+    (loss, (state, metrics)), grads = jax.value_and_grad(method.loss, has_aux=True)(
+        train.params, train.state, views, rng_loss, train.step / total_steps)
+    updates, opt = tx.update(grads, train.opt, train.params)
+    params = optax.apply_updates(train.params, updates)
+    metrics = {"loss": loss, "grad_norm": optax.global_norm(grads), **metrics}
+    return TrainState(step=train.step + 1, params=params, state=state, opt=opt), metrics
+
+  return step
+
+
+def init_state(method, tx, rng, batch):
+  """The TrainState before the first step; the same on any number of devices."""
+  params, state = method.init(rng, batch)
+  return TrainState(step=jnp.zeros((), jnp.int32), params=params, state=state, opt=tx.init(params))
+
+
+def make_mesh(config):
+  """The devices of config.mesh in a row named "data"; UsageError where they are too few or do not divide the batch."""
+  have, wanted = jax.device_count(), config.mesh.data
+  n = have if wanted == -1 else wanted
+  if not 1 <= n <= have:
+    raise errors.UsageError(f"mesh.data is {wanted}, and there are {have} devices: give 1 to {have}, or -1 for all")
+  if config.batch_size % n:
+    raise errors.UsageError(f"batch_size {config.batch_size} does not divide over {n} devices: change it, or mesh.data")
+  return jax.make_mesh((n,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:n])
+
+
+def place(batch, mesh):
+  """A host batch, this process's share, onto the mesh, spread over "data"."""
+  spread = NamedSharding(mesh, PartitionSpec("data"))
+  return {k: jax.make_array_from_process_local_data(spread, v) for k, v in batch.items()}
+
+
+def build(config):
+  """(encoder module, Method) of a resolved config."""
+  name, options = methods.split(config.encoder)
+  encoder = encoders.make(name, **options)
+  name, options = methods.split(config.method)
+  return encoder, methods.make(name, encoder, **options)
+
+
+def load(config, split):
+  """The data of a config: its "train" or "test" split."""
+  c = config.data
+  return datasets.load(c.name, split=split, dir=c.dir, size=c.size, fit=c.fit, on_error=c.on_error, seed=config.seed,
+                       limit=c.limit if split == "train" else 0)
+
+
+def check_reads(method, batch):
+  """A UsageError where the method needs what the data do not hold."""
+  missing = [k for k in method.reads if k not in batch]
+  if missing:
+    raise errors.UsageError(f"the method reads {', '.join(missing)}, which the data do not hold: there are "
+                            f"{', '.join(k for k in batch if k != 'index')}")
+
+
+def check_finite(pending, saved):
+  """Looks at the steps [(step, loss, gradient norm)] not looked at yet; RunError names the first that is not finite."""
+  for n, *values in jax.device_get(pending):
+    if not np.all(np.isfinite(values)):
+      kept = max(saved.steps(), default=None)
+      raise errors.RunError(
+          f"at step {n} the loss is {values[0]:g} and the gradient norm {values[1]:g}; "
+          + (f"the checkpoint of step {kept} is kept. " if kept is not None else "no checkpoint was written yet. ")
+          + "A lower optim.lr, optim.clip=1, a longer optim.warmup or a look at the data may help")
+
+
+def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=None, extend=None):
+  """Pretrains as `config` says in the folder `workdir`, going on with the run that is there; returns its Encoder.
+
+  Args:
+    config: see config.py. Anything that changes the numbers must be as it was when the run began.
+    workdir: folder of the run, made if need be.
+    data, test: sequences of {"image", "label", ...} in place of config.data.
+    method: (encoder module, Method) in place of config.encoder and config.method.
+    tx: an optax transformation in place of config.optim.
+    log: called with every record {"step", "loss", ...}.
+    extend: {"total_steps": N} takes a run past its planned end.
+
+  Raises:
+    errors.UsageError: wrong config or workdir.
+    errors.RunError: a non-finite loss, a full disk; the last good checkpoint stays.
+    errors.Stopped: SIGTERM or SIGINT asked the run to end; all is saved, the same call goes on.
+  """
+  source = load(config, "train") if data is None else datasets.from_sequence("given", data)
+  config = run.resolve(config, len(source), extend)
+  total, size, mesh = config.total_steps, config.batch_size, make_mesh(config)
+  if method:
+    config.encoder, config.method = {}, {"name": "given"}
+  encoder, method = method or build(config)
+  classes = None if source.labels is None else int(source.labels.max()) + 1
+  if config.online_probe and classes:
+    method = probe.online(method, encoder, classes)
+  rate = None if tx else optim.schedule(config.optim, total, size)
+  tx = tx or optim.make(config.optim, total, size)
+  watch = evaluation(config, source, test, encoder, data is None) if config.evaluate.every else None
+
+  def batches(start):
+    found = datasets.batches(source, batch_size=size, seed=config.seed, start=start, workers=config.data.workers,
+                             process_index=jax.process_index(), process_count=jax.process_count())
+    return (place({k: batch[k] for k in method.reads}, mesh) for batch in found)
+
+  first = source.batch(np.arange(1))
+  check_reads(method, first)
+  key_init, key = jax.random.split(jax.random.key(config.seed))
+  state = init_state(method, tx, key_init, first)
+  state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()), may_alias=False)
+  step = make_step(method, tx, total, mesh)
+
+  run.enter(workdir, config, run.environment(source, classes), extend)
+  saved = checkpoint.Checkpoints(workdir, keep=config.checkpoint.keep)
+  done, restored = saved.restore(state, warn=logs.say)
+  if restored is None:
+    done = 0
+    logs.say(f"{len(source)} images, {total} steps of {size} on {mesh.size} device(s)"
+             + (f", peak learning rate {optim.peak(config.optim, size):g}" if rate else ""))
+  else:
+    state = restored
+    saved.discard_after(done)
+    logs.say(f"going on from step {done} of {total} in {workdir}")
+  record = logs.Log(workdir, start=done, total=total, unit=size, also=log)
+
+  ended, last_save = logs.plateau(record.losses()), time.monotonic()
+  pending, ahead = [], batches(done)                        # pending: steps whose loss nobody has looked at yet
+  batch = next(ahead) if done < total else None
+  try:
+    with run.Signals() as signals:
+      while done < total and not signals.received and not (ended and config.stop.plateau):
+        state, metrics = step(state, key, batch)
+        done += 1
+        pending.append((done, metrics["loss"], metrics["grad_norm"]))
+        batch = next(ahead) if done < total else None       # while the step runs
+        if len(pending) > 2:
+          pending[-3][1].block_until_ready()                # the host is never more than two steps ahead
+
+        log_now = done % config.log.every == 0 or done == total
+        evaluate_now = watch and done % config.evaluate.every == 0
+        overdue = config.checkpoint.minutes and time.monotonic() - last_save > 60 * config.checkpoint.minutes
+        save_now = evaluate_now or done % config.checkpoint.every == 0 or overdue
+        if log_now or save_now:
+          check_finite(pending, saved)
+          pending = []
+        if log_now:
+          record.train(done, jax.device_get(metrics) | ({"lr": rate(done - 1)} if rate else {}))
+          since = logs.plateau(record.losses())
+          if since and not ended:
+            logs.say(f"the loss has not fallen since step {since}"
+                     + (": the run ends here (stop.plateau)" if config.stop.plateau else ""))
+          ended = since
+        begun, best = time.monotonic(), None
+        if evaluate_now:
+          values, best = watch(method.encoder(state.params, state.state)["image"])
+          record.write(done, values)
+        if save_now:
+          saved.save(done, state, best)
+          last_save = time.monotonic()
+        record.pause(time.monotonic() - begun)
+      check_finite(pending, saved)
+      saved.save(done, state)
+      saved.wait()
+      if signals.received and done < total:
+        raise errors.Stopped(f"stopped by {signal.Signals(signals.received).name} at step {done} of {total}; all is "
+                             f"saved in {workdir}: the same command goes on")
+      spec = checkpoint.spec_of(configs.plain(config), run.environment(source, classes)) | {"step": done}
+      variables = jax.device_get(method.encoder(state.params, state.state)["image"])
+      checkpoint.export_encoder(pathlib.Path(workdir) / "encoder", variables, spec)
+      return checkpoint.Encoder(encoder, variables, tuple(source.shape), spec)
+  finally:
+    record.close()
+    saved.close()
+
+
+def evaluation(config, source, test, encoder, load_test):
+  """A function variables -> (values for the log, the number that "best" compares), for use during the run."""
+  bank = datasets.arrays(source, config.evaluate.train, config.seed)
+  test = load(config, "test") if load_test else test
+  queries = None if test is None else datasets.arrays(datasets.from_sequence("test", test), config.evaluate.test,
+                                                      config.seed)
+  labelled = bank[1] is not None and queries is not None and queries[1] is not None
+  protocols, best = config.evaluate.protocols, config.checkpoint.best
+  best = ("knn" if labelled else "rankme") if best == "auto" else best
+  if best not in ("knn", "rankme", "none"):
+    raise errors.unknown("checkpoint.best", best, ("auto", "knn", "rankme", "none"))
+  if best == "knn" and not labelled:
+    raise errors.UsageError("checkpoint.best=knn needs a labelled train and test split: use rankme or auto")
+
+  def watch(variables):
+    embed = lambda images: evaluate.embed(checkpoint.Encoder(encoder, variables, tuple(source.shape), {}), images)
+    features, values = embed(bank[0]), {}
+    if labelled and ("knn" in protocols or best == "knn"):
+      values["knn"] = evaluate.knn(features, bank[1], embed(queries[0]), queries[1])
+    if "health" in protocols or best == "rankme":
+      health = evaluate.health(features)
+      values |= {"rankme": health["effective_rank"], "feature_std": health["feature_std"]}
+    return values, values.get(best)
+
+  return watch
