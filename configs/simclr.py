@@ -25,8 +25,8 @@ def digits():
   c.total_steps, c.batch_size = 400, 256
   c.data.name = "digits"
   c.encoder = encoders.options("resnet18", width=16, stem="small", mean=(0.3,), std=(0.38,))
-  c.method = methods.options("simclr", temperature=0.2, widths=(128, 128), norm=True, aug=recipes.options(
-      "simclr", size=8, scale=(0.5, 1.0), strength=0.5, grayscale_p=0.0, blur_p=0.0, flip_p=0.0))
+  c.method = methods.options("simclr", temperature=0.5, widths=(128, 128), norm=True,
+                             aug=recipes.options("handwriting"))
   c.optim.lr, c.optim.warmup, c.optim.weight_decay = 0.3, 0.05, 5e-4
   c.checkpoint.every, c.log.every = 100, 20
   return c

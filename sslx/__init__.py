@@ -13,7 +13,8 @@ _HOME = {  # name at the top level -> module that defines it; imported when firs
     "load_encoder": "checkpoint", "Encoder": "checkpoint",
     "embed": "evaluate", "Embedder": "evaluate", "Method": "methods.base",
 }
-_PARTS = ("augment", "config", "data", "encoders", "errors", "evaluate", "heads", "losses", "methods", "optim", "report", "train")
+_PARTS = ("augment", "checkpoint", "config", "data", "encoders", "errors", "evaluate", "heads", "losses", "methods",
+          "optim", "report", "train")
 
 
 def __getattr__(name):

@@ -144,8 +144,8 @@ class Checkpoints:
         failed.append(s)
         warn(f"checkpoint {self.path / str(s)} cannot be read ({errors.first_line(e)})")
     if failed:
-      raise errors.RunError(f"no checkpoint in {self.path} can be read: steps {failed} are damaged or from another run; "
-                            "restore them from a copy, or start again with a new --workdir")
+      raise errors.RunError(f"no checkpoint in {self.path} can be read: steps {failed} are damaged or from another "
+                            "run; restore them from a copy, or start again with a new --workdir")
     return None, None
 
   def discard_after(self, step):

@@ -19,7 +19,7 @@ def peak(c, batch_size):
 
 
 def schedule(c, total_steps, batch_size):
-  """step -> learning rate: a linear climb over `warmup` (a share of the run), then the named decay to `final` * peak."""
+  """step -> learning rate: a linear climb over `warmup` (a share of the run), then the named decay to final * peak."""
   top = peak(c, batch_size)
   climb = round(c.warmup * total_steps)
   rest = max(1, total_steps - climb)
@@ -37,7 +37,7 @@ def kernels(params):
 
 
 def scale_by_trust_ratio(coefficient=0.001, clip=None):
-  """LARS (You et al., 2017) as in self-supervision: kernels' updates times coefficient * |p| / |update|, 1-D ones as is.
+  """LARS (You et al., 2017) as in self-supervision: kernels move by coefficient * |p| / |update|, 1-D as is.
 
   The update holds the weight decay already. `clip` bounds the ratio from above (LARC); 1 / lr is the usual bound.
   """

@@ -24,7 +24,7 @@ def imported(kind, name, attribute):
       continue
     if hasattr(module, attr):
       return getattr(module, attr)
-  raise errors.UsageError(f"{kind} '{name}': no such module, or it has no `{attribute}`; it must be importable from here")
+  raise errors.UsageError(f"{kind} '{name}': no such module, or no `{attribute}` in it; it must be importable")
 
 
 def known(factory):

@@ -1,4 +1,4 @@
-"""What surrounds a run: its workdir and whether it may go on there, what it ran on and with, the signals that stop it."""
+"""What surrounds a run: its workdir and whether it may go on there, what it ran on, the signals that stop it."""
 
 import importlib.metadata
 import os

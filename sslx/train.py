@@ -40,8 +40,8 @@ class TrainState:
 def make_step(method, tx, total_steps, mesh=None):
   """The jitted step (train, rng, batch) -> (train, metrics), written for the global batch; `train` is donated.
 
-  batch: the arrays that method.reads names, images as integers or floats in [0, 1], spread over the mesh if there is one;
-  rng: the run's key, the same at every step; metrics: "loss", "grad_norm" and the method's own, scalars.
+  batch: the arrays that method.reads names, images as integers or floats in [0, 1], spread over the mesh if there is
+  one; rng: the run's key, the same at every step; metrics: "loss", "grad_norm" and the method's own, scalars.
   """
   replicated = mesh and NamedSharding(mesh, PartitionSpec())
 
@@ -174,6 +174,11 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   ended, last_save = logs.plateau(record.losses()), time.monotonic()
   pending, ahead = [], batches(done)                        # pending: steps whose loss nobody has looked at yet
   batch = next(ahead) if done < total else None
+  if batch is not None:
+    begun = time.monotonic()
+    step = step.lower(state, key, batch).compile()          # once; from here on another shape is an error
+    logs.say(f"compiled in {time.monotonic() - begun:.0f} s")
+    record.pause(time.monotonic() - begun)
   try:
     with run.Signals() as signals:
       while done < total and not signals.received and not (ended and config.stop.plateau):

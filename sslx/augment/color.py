@@ -3,11 +3,12 @@
 import jax
 import jax.numpy as jnp
 
-LUMA = (0.299, 0.587, 0.114)      # ITU-R BT.601, as torchvision and PIL weigh grey
+LUMA = (0.2989, 0.587, 0.114)      # ITU-R BT.601 as torchvision rounds it
 
 
 def to_float(image):
   """Integers of any width scaled by their largest value to floats in [0, 1]; floats as they are."""
+  image = jnp.asarray(image)
   if jnp.issubdtype(image.dtype, jnp.integer):
     return image.astype(float) / jnp.iinfo(image.dtype).max
   return image
@@ -15,7 +16,8 @@ def to_float(image):
 
 def normalize(image, mean, std):
   """(image - mean) / std, a channel each; where the channel counts differ, the mean of the given values serves all."""
-  mean, std = (jnp.asarray(v if len(v) in (1, image.shape[-1]) else [sum(v) / len(v)], image.dtype) for v in (mean, std))
+  fit = lambda v: jnp.asarray(v if len(v) in (1, image.shape[-1]) else [sum(v) / len(v)], image.dtype)
+  mean, std = fit(mean), fit(std)
   return (image - mean) / std
 
 
@@ -31,7 +33,7 @@ def _grey(image):
 
 
 def blend(image, other, factor):
-  """factor * image + (1 - factor) * other, clipped to [0, 1]: what brightness, contrast and saturation have in common."""
+  """factor * image + (1 - factor) * other, clipped to [0, 1]: brightness, contrast and saturation are such blends."""
   factor = _wide(factor, image)
   return jnp.clip(factor * image + (1 - factor) * other, 0, 1)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 def _weights(start, length, full, size, dtype):
   """Rows [..., size, full] that resample [start, start + length) of an axis to `size` places: antialiased, bilinear.
 
-  The triangle filter is as wide as one output place where that shrinks, never reaches outside the crop, and sums to one.
+  The triangle filter is as wide as one output place where that shrinks, never leaves the crop, and sums to one.
   """
   start, length = (jnp.asarray(v, dtype)[..., None, None] for v in (start, length))
   scale = length / size
@@ -19,7 +19,7 @@ def _weights(start, length, full, size, dtype):
 
 
 def crop_resize(image, box, size):
-  """Cuts `box` = (top, left, height, width) in whole pixels, scalars or one an image, and resizes it to `size` = (h, w).
+  """Cuts `box` = (top, left, height, width) in whole pixels, scalars or one an image, and resizes it to size = (h, w).
 
   First the crop, then an antialiased bilinear resize, as torchvision's resized_crop; two matrix products, no gather.
   """
@@ -37,7 +37,7 @@ def resize(image, size):
 
 
 def random_box(key, shape, full, *, scale, ratio, tries=10):
-  """(top, left, height, width), each `shape`, in whole pixels of an image of `full` = (H, W): torchvision's distribution.
+  """(top, left, height, width), each `shape`, in whole pixels of an image of `full` = (H, W), as torchvision draws them.
 
   Area uniform in `scale` (a share of the image), log of the ratio width / height uniform in `ratio`; the first of ten
   draws that fits is taken, else the largest centred box of an allowed ratio.
@@ -52,7 +52,7 @@ def random_box(key, shape, full, *, scale, ratio, tries=10):
   first = jnp.argmax(fits, -1)[..., None]
   pick = lambda v: jnp.take_along_axis(v, first, -1)[..., 0]
   whole = W / H
-  fallback = ((H, round(H * ratio[1])) if whole > ratio[1] else (round(W / ratio[0]), W) if whole < ratio[0] else (H, W))
+  fallback = (H, round(H * ratio[1])) if whole > ratio[1] else (round(W / ratio[0]), W) if whole < ratio[0] else full
   found = jnp.any(fits, -1)
   height, width = (jnp.where(found, pick(v), float(f)) for v, f in zip((height, width), fallback, strict=True))
   place = lambda k, room: jnp.floor(draw(k, 0.0, 1.0, shape) * (room + 1))

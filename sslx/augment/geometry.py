@@ -13,3 +13,40 @@ def random_flip_left_right(key, image, *, p=0.5):
   """flip_left_right with probability p for each image."""
   chosen = jax.random.bernoulli(key, p, image.shape[:-3])
   return jnp.where(chosen[..., None, None, None], flip_left_right(image), image)
+
+
+def affine(image, angle, translate=(0.0, 0.0), scale=1.0, shear=(0.0, 0.0)):
+  """Rotates, shears, scales and moves about the centre; bilinear, black outside, as torchvision's affine.
+
+  angle and shear = (x, y) in degrees, clockwise; translate = (right, down) in pixels; each a scalar or one an image.
+  It gathers: on large images other operations are cheaper.
+  """
+  H, W = image.shape[-3:-1]
+  wide = lambda v: jnp.asarray(v, image.dtype)[..., None, None]
+  turn, sx, sy = (jnp.deg2rad(wide(v)) for v in (angle, *shear))
+  a, b = jnp.cos(turn - sy) / jnp.cos(sy), -jnp.cos(turn - sy) * jnp.tan(sx) / jnp.cos(sy) - jnp.sin(turn)
+  c, d = jnp.sin(turn - sy) / jnp.cos(sy), -jnp.sin(turn - sy) * jnp.tan(sx) / jnp.cos(sy) + jnp.cos(turn)
+  y, x = (v.astype(image.dtype) for v in jnp.mgrid[:H, :W])
+  x, y = x - (W - 1) / 2 - wide(translate[0]), y - (H - 1) / 2 - wide(translate[1])
+  x, y = (d * x - b * y) / wide(scale), (a * y - c * x) / wide(scale)                   # the inverse map, [..., H, W]
+  x, y = jnp.broadcast_arrays(x + (W - 1) / 2, y + (H - 1) / 2)
+  x, y = (jnp.broadcast_to(v, image.shape[:-1]) for v in (x, y))
+  x0, y0 = jnp.floor(x), jnp.floor(y)
+  flat, out = image.reshape(*image.shape[:-3], H * W, -1), 0
+  for dy in (0, 1):
+    for dx in (0, 1):
+      px, py = x0 + dx, y0 + dy
+      weight = (1 - jnp.abs(x - px)) * (1 - jnp.abs(y - py)) * ((px >= 0) & (px < W) & (py >= 0) & (py < H))
+      at = (jnp.clip(py, 0, H - 1) * W + jnp.clip(px, 0, W - 1)).astype(jnp.int32).reshape(*image.shape[:-3], H * W, 1)
+      out = out + weight[..., None] * jnp.take_along_axis(flat, at, -2).reshape(image.shape)
+  return out
+
+
+def random_affine(key, image, *, degrees=10.0, translate=0.1, scale=(0.9, 1.1), shear=10.0):
+  """affine by amounts uniform in +-degrees, +-translate (a share of the side), the range `scale` and +-shear degrees."""
+  shape, keys = image.shape[:-3], jax.random.split(key, 6)
+  draw = lambda k, low, high: jax.random.uniform(keys[k], shape, image.dtype, low, high)
+  H, W = image.shape[-3:-1]
+  moved = draw(1, -translate * W, translate * W), draw(2, -translate * H, translate * H)
+  sheared = draw(4, -shear, shear), draw(5, -shear, shear)
+  return affine(image, draw(0, -degrees, degrees), moved, draw(3, *scale), sheared)

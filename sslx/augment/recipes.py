@@ -38,7 +38,23 @@ def simclr(*, size=0, scale=(0.08, 1.0), strength=1.0, jitter_p=0.8, grayscale_p
   return aug
 
 
-RECIPES = {f.__name__: f for f in (simclr,)}
+def handwriting(*, degrees=15.0, translate=0.1, scale=(0.8, 1.2), shear=15.0, strength=0.5, jitter_p=0.8):
+  """For scans of digits and letters, whose identity survives slant, thickness and place, not crops or mirrors.
+
+  Args:
+    degrees, shear: largest turn and slant, in degrees. translate: largest move, a share of the side.
+    scale: range of sizes. strength, jitter_p: of brightness and contrast, as in `simclr`.
+  """
+  def aug(key, image):
+    keys = jax.random.split(key)
+    image = color.to_float(image)
+    image = geometry.random_affine(keys[0], image, degrees=degrees, translate=translate, scale=scale, shear=shear)
+    s = 0.8 * strength
+    return color.color_jitter(keys[1], image, brightness=s, contrast=s, saturation=0.0, hue=0.0, p=jitter_p)
+  return aug
+
+
+RECIPES = {f.__name__: f for f in (simclr, handwriting)}
 
 
 def names():

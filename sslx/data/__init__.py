@@ -9,7 +9,7 @@ import os
 import numpy as np
 
 from sslx import errors, options
-from sslx.data import arrays as memory, decode, prepared, source as sources, tfds
+from sslx.data import decode, memory, prepared, source as sources, tfds
 from sslx.data.loader import arrays as arrays, batches as batches
 from sslx.data.prepared import directory as directory
 from sslx.data.source import Source as Source
@@ -138,7 +138,7 @@ def _own(name, strict, soft):
 
 
 def _fashion(split, dir, size, fit):
-  source = (tfds.load("fashion_mnist", split, dir, size, fit) if tfds.is_prepared("fashion_mnist", dir)
+  source = (tfds.load("fashion_mnist", split, dir, size, fit) if tfds.find("fashion_mnist", dir)
             else memory.fashion_mnist(split))
   if source is None:
     raise errors.UsageError("fashion_mnist is not on this machine: `apt install dataset-fashion-mnist`, or "

@@ -1,10 +1,10 @@
 """Encoders: Flax modules from an image in [0, 1] to its representation.
 
 Every encoder has `module.apply(variables, x, train=False) -> [B, D]`, the pooled representation, and
-`module.apply(variables, x, train=False, method="features") -> dict` with "pooled" [B, D], "grid" [B, h, w, D] (the last
-spatial map), "stage1" .. "stageN" [B, h, w, Di] and, where there are any, "tokens" [B, T, D]. The normalisation (`mean`,
-`std`) is the encoder's first operation, so that it can never be forgotten. A file holds one architecture: its `VARIANTS`
-are the names, its `make(variant, *, options)` builds one.
+`module.apply(variables, x, train=False, method="features") -> dict` with "pooled" [B, D], "grid" [B, h, w, D] (the
+last spatial map), "stage1" .. "stageN" [B, h, w, Di] and, where there are any, "tokens" [B, T, D]. The normalisation
+(`mean`, `std`) is the encoder's first operation, so that it can never be forgotten. A file holds one architecture: its
+`VARIANTS` are the names, its `make(variant, *, options)` builds one.
 """
 
 import importlib

@@ -15,7 +15,8 @@ VARIANTS = {  # name: (width, depth, heads)
     "vit_h": (1280, 32, 16)}
 
 
-def make(variant, *, patch=16, depth=0, pool="token", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), dtype=None):
+def make(variant, *, patch=16, depth=0, pool="token", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
+         dtype=None):
   """A ViT of `variant` = (width, depth, heads); D = width.
 
   Args:

@@ -1,1 +1,122 @@
-"""x"""
+"""What a frozen encoder is worth, beside the same encoder at random initialisation and raw pixels.
+
+Each protocol has a file with its frozen settings, version and paper at the top; `evaluate` runs them on all contenders.
+"""
+
+import numpy as np
+
+from sslx import errors
+from sslx.evaluate import pixels
+from sslx.evaluate.embed import Embedder, embed
+from sslx.evaluate.few_label import FROZEN as FEW_LABEL, few_label, left_out
+from sslx.evaluate.health import FROZEN as HEALTH, health
+from sslx.evaluate.knn import FROZEN as KNN, knn
+from sslx.evaluate.labels import unseen
+from sslx.evaluate.linear import FROZEN as LINEAR, linear
+
+__all__ = ["Embedder", "embed", "evaluate", "few_label", "health", "knn", "linear", "rows"]
+
+PROTOCOLS = {"knn": KNN, "linear": LINEAR, "few_label": FEW_LABEL, "health": HEALTH}
+CONTENDERS = ("encoder", "random", "raw")
+
+
+def evaluate(encoder, train, test, *, protocols=tuple(PROTOCOLS), random=None, views=None, seed=0, progress=None):
+  """{protocol: {contender: result}} of an encoder record, its `random` twin (if given) and raw pixels, ready for JSON.
+
+  train, test: (images as `embed` takes them, labels [N] or None); without both sets of labels only health is computed.
+  views: two sets of images, two views each of the same ones in the same order, for health's alignment.
+  progress: called with (what was just done, share of all the work that is done).
+  Accuracies are fractions. "notes" says what was left out and why, "protocols" records frozen settings, chosen
+  regularisations and sizes. Raw pixels: as they are for kNN; for linear and few_label their principal components, as
+  many as the encoder has dimensions, on one scale (standardising each would blow up noise). The same seed gives the
+  same numbers.
+  """
+  for name in protocols:
+    if name not in PROTOCOLS:
+      raise errors.unknown("protocol", name, PROTOCOLS)
+  (train_x, train_y), (test_x, test_y) = train, test if test is not None else (None, None)
+  missing = [name for name, y in (("training", train_y), ("test", test_y)) if y is None]
+  run = [p for p in PROTOCOLS if p in protocols and (p == "health" or not missing)]
+  notes = [f"{p}: left out, it needs labels and there are none for the {' and '.join(missing)} set"
+           for p in PROTOCOLS if p in protocols and p not in run]
+  for name, x, y in (("training", train_x, train_y), ("test", test_x, test_y)):
+    if y is not None and len(x) != len(y):
+      raise errors.UsageError(f"{name} set: {len(x)} images and {len(y)} labels; each image needs one")
+  if not run:
+    return {"protocols": {}, "notes": notes}
+  labelled = run != ["health"]
+  records = {"encoder": encoder} | ({"random": random} if random is not None else {})
+  done, total = 0, len(records) * (1 + len(run)) + labelled * (1 + len(set(run) - {"health"}))
+
+  def step(name):
+    nonlocal done
+    done += 1
+    if progress is not None:
+      progress(name, done / total)
+
+  features = {}                                            # contender -> training and test features
+  for name, record in records.items():
+    features[name] = [finite(name, embed(record, x)) for x in ((train_x, test_x) if labelled else (train_x,))]
+    step(f"embed, {name}")
+  width = features["encoder"][0].shape[1]
+  sizes = {"train": len(train_x), "test": 0 if test_x is None else len(test_x), "width": width, "seed": seed}
+  out = {p: {} for p in run} | {"protocols": {p: {**PROTOCOLS[p]} for p in run} | {"sizes": sizes}, "notes": notes}
+  if labelled:
+    sizes["classes"] = len(np.unique(train_y))
+    notes += unseen(train_y, test_y)
+    raw = [pixels.raw(x, encoder.shape) for x in (train_x, test_x)]
+    reduced = pixels.principal(*raw, width) if {"linear", "few_label"} & set(run) else None
+    sizes["raw"], sizes["raw_principal"] = raw[0].shape[1], reduced[0].shape[1] if reduced else None
+    step("pixels, raw")
+
+  for name in features | ({"raw": None} if labelled else {}):
+    if "knn" in run:
+      x, z = raw if name == "raw" else features[name]
+      out["knn"][name] = knn(x, train_y, z, test_y)
+      step(f"knn, {name}")
+    x, z = reduced if name == "raw" else features[name] if labelled else (None, None)
+    options = {"standardise": name != "raw", "seed": seed}
+    if "linear" in run:
+      result = linear(x, train_y, z, test_y, **options)
+      out["linear"][name] = result["accuracy"]
+      out["protocols"]["linear"].setdefault("C", {})[name] = result["C"]
+      notes += [] if result["converged"] else [f"linear, {name}: L-BFGS stopped before it converged"]
+      step(f"linear, {name}")
+    if "few_label" in run:
+      for setting, result in few_label(x, train_y, z, test_y, **options).items():
+        out["few_label"].setdefault(setting, {})[name] = {k: result[k] for k in ("mean", "std")}
+        out["protocols"]["few_label"].setdefault("C", {}).setdefault(setting, {})[name] = result["C"]
+        notes += [] if result["converged"] else [f"few_label {setting}, {name}: L-BFGS stopped before it converged"]
+      step(f"few_label, {name}")
+    if "health" in run and name != "raw":
+      pair = views and [finite(name, embed(records[name], v)) for v in views]
+      out["health"][name] = health(features[name][0], pair, seed=seed)
+      step(f"health, {name}")
+  if "few_label" in run:
+    notes += [f"few_label {setting}: left out, {why}" for setting, why in left_out(train_y).items()]
+  return out
+
+
+def rows(result):
+  """[(protocol, setting, encoder, random, raw)] of evaluate's result for a table; None for what there is not.
+
+  Numbers are accuracies (the mean over draws for few_label) and, for health, the measures themselves.
+  """
+  out = []
+  row = lambda protocol, setting, values: out.append((protocol, setting, *(values.get(c) for c in CONTENDERS)))
+  if "knn" in result:
+    row("knn", f"k={result['protocols']['knn']['k']}", result["knn"])
+  if "linear" in result:
+    row("linear", "all labels", result["linear"])
+  for setting, values in result.get("few_label", {}).items():
+    row("few_label", setting, {c: v["mean"] for c, v in values.items()})
+  for measure in sorted({m for v in result.get("health", {}).values() for m in v}):
+    row("health", measure, {c: v.get(measure) for c, v in result["health"].items()})
+  return out
+
+
+def finite(name, x):
+  """x, or a RunError if the encoder gave something that is no number."""
+  if bad := int(np.sum(~np.isfinite(x).all(axis=1))):
+    raise errors.RunError(f"{bad} of {len(x)} embeddings of the {name} contender are not finite: its training diverged")
+  return x

@@ -14,7 +14,7 @@ from sslx import errors
 def embed(encoder, images, *, batch_size=256, layer=None):
   """Features of images under an encoder record: numpy float32 [N, D], in the order of the images.
 
-  images: an array [N, H, W, C], or a list of arrays [h, w] or [h, w, C] of any sizes; uint8, uint16 or floats in [0, 1].
+  images: an array [N, H, W, C], or a list of arrays [h, w] or [h, w, C] of any sizes; uint8, uint16, floats in [0, 1].
   What is not of the encoder's size is resized to it, antialiased; grey becomes RGB by repetition.
   layer: None for the representation, or a name of the encoder's features, averaged over space or tokens if it has any.
   A batch is split over all devices if they divide it. The last batch is padded: one compile for one encoder, size and
@@ -75,7 +75,7 @@ def layers(encoder, variables):
 
 
 def placement(batch_size, variables):
-  """(where a batch goes, variables beside it): over all devices of this process if they divide it, else on the first."""
+  """(where a batch goes, variables beside it): over all local devices if they divide the batch, else on the first."""
   devices = jax.local_devices()
   devices = devices if batch_size % len(devices) == 0 else devices[:1]
   mesh = jax.sharding.Mesh(np.array(devices), ("data",))
@@ -108,12 +108,17 @@ def checked(images, shape):
 def prepared(images, shape, dtype):
   """Images as one array [n, *shape] of `dtype`: resized, grey repeated, floats checked to be in [0, 1]."""
   if not isinstance(images, np.ndarray) or images.shape[1:3] != tuple(shape[:2]):
-    images = np.stack([resized(np.asarray(x), shape, dtype) for x in images])
+    images = np.stack([resized(x, shape, dtype) for x in images])
   elif images.dtype != dtype:
     images = images.astype(dtype)
   if dtype == np.float32 and not (images.min() >= -0.01 and images.max() <= 1.01):
     raise errors.UsageError(f"float images go from {images.min():g} to {images.max():g}; they must be in [0, 1]")
-  return np.repeat(images, shape[2], axis=3) if images.shape[3] != shape[2] else images
+  return coloured(images, shape)
+
+
+def coloured(x, shape):
+  """Images [..., C] with as many channels as `shape` has: one grey channel is repeated."""
+  return np.repeat(x, shape[2], axis=-1) if x.shape[-1] != shape[2] else x
 
 
 def resized(x, shape, dtype):
@@ -121,8 +126,8 @@ def resized(x, shape, dtype):
   x = x[..., None] if x.ndim == 2 else x
   if dtype != np.uint8 and np.issubdtype(x.dtype, np.integer):
     x = x / np.float32(np.iinfo(x.dtype).max)
-  x = x.astype(dtype)
-  if x.shape[:2] == tuple(shape[:2]):
+  x = coloured(x.astype(dtype), shape)
+  if x.shape == tuple(shape):
     return x
   scale = lambda plane: np.asarray(Image.fromarray(plane).resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
   if dtype == np.uint8 and x.shape[2] == 3:

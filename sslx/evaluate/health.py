@@ -11,6 +11,7 @@ VERSION = "health-v1"
 PAPER = ("Chen and He, 2021 (feature_std); Garrido et al., RankMe, 2023 (effective_rank); Agrawal et al., alpha-ReQ, "
          "2022; Wang and Isola, 2020 (alignment, uniformity)")
 EXAMPLES = 10_000                                          # at most that many, a seeded subset
+FROZEN = {"version": VERSION, "paper": PAPER, "examples": EXAMPLES}
 
 
 def health(features, view_pair_features=None, *, seed=0):

@@ -15,6 +15,7 @@ PAPER = "Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Di
 K = 20
 TEMPERATURE = 0.07
 QUERIES, KEYS = 1024, 4096                                 # rows of a tile of test and of training features
+FROZEN = {"version": VERSION, "paper": PAPER, "k": K, "temperature": TEMPERATURE}
 
 
 def knn(train_x, train_y, test_x, test_y, *, k=K, temperature=TEMPERATURE):
@@ -45,7 +46,7 @@ def vote(test_x, train_x, train_ids, n, temperature, *, k, classes):
 
   def nearer(best, tile):
     x, start = tile
-    index = start + jnp.arange(keys)
+    index = start + jnp.arange(keys, dtype=jnp.int32)
     similarity = jnp.where(index < n, test_x @ x.T, -jnp.inf)                    # [Q, KEYS]
     values, i = jax.lax.top_k(similarity, min(k, keys))
     values = jnp.concatenate([best[0], values], 1)                               # what came first stays first in a tie

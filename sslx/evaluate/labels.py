@@ -10,7 +10,7 @@ def check(train_x, train_y, test_x, test_y):
   train_x, train_y, test_x, test_y = map(np.asarray, (train_x, train_y, test_x, test_y))
   for name, x, y in (("training", train_x, train_y), ("test", test_x, test_y)):
     if x.ndim != 2 or y.ndim != 1 or len(x) != len(y) or not len(x):
-      raise errors.UsageError(f"{name} set: features {x.shape} and labels {y.shape}; they must be [N, D] and [N], N > 0")
+      raise errors.UsageError(f"{name} set: features {x.shape} and labels {y.shape}; they must be [N, D] and [N]")
   if train_x.shape[1] != test_x.shape[1]:
     raise errors.UsageError(f"training features have {train_x.shape[1]} dimensions, test features {test_x.shape[1]}")
   return train_x, train_y, test_x, test_y
@@ -33,3 +33,13 @@ def draw(rng, ids, counts):
   rank[by_class] = np.arange(len(ids)) - first
   taken = rank < np.asarray(counts)[shuffled]
   return order[taken], order[~taken]
+
+
+def unseen(train_y, test_y):
+  """[one line] on test examples whose class the training set does not have, or [] if there are none."""
+  classes, _, test = encode(np.asarray(train_y), np.asarray(test_y))
+  if not (count := int(np.sum(test < 0))):
+    return []
+  names = sorted(map(str, set(np.asarray(test_y)[test < 0].tolist())))
+  return [f"{count} of {len(test)} test examples count as wrong: no training example has their class "
+          f"({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import scipy.linalg
+from threadpoolctl import threadpool_limits
 
 from sslx.evaluate.embed import checked, prepared
 
@@ -22,12 +23,12 @@ def principal(train_x, test_x, width):
   width = min(width, *train_x.shape)
   mean = train_x.mean(0)
   a, b = train_x - mean, test_x - mean
-  d = a.shape[1]
-  if len(a) >= d:
-    _, v = scipy.linalg.eigh(a.T @ a, subset_by_index=(d - width, d - 1))        # [D, width], ascending
-    v = v[:, ::-1]
-  else:
-    v = np.linalg.svd(a, full_matrices=False)[2][:width].T
-  a, b = a @ v, b @ v
+  n, d = a.shape
+  with threadpool_limits(1):                               # as in linear
+    if n >= d:
+      v = scipy.linalg.eigh(a.T @ a, subset_by_index=(d - width, d - 1))[1][:, ::-1]                # [D, width]
+    else:
+      v = np.linalg.svd(a, full_matrices=False)[2][:width].T
+    a, b = a @ v, b @ v
   scale = a.std() or 1.0
   return a / scale, b / scale

@@ -16,7 +16,9 @@ def feature_std(z, *, axis_name=None):
   an isotropic representation, 0 for a collapsed one.
   """
   z = unit(gathered(z, axis_name))
-  return jnp.std(z, axis=0).mean() * z.shape[1] ** 0.5
+  variance = jnp.var(z, axis=0)                                                  # [D]
+  std = jnp.where(variance > 0, jnp.sqrt(jnp.where(variance > 0, variance, 1)), 0)
+  return agreed(std.mean() * z.shape[1] ** 0.5, axis_name)
 
 
 def effective_rank(z, *, eps=1e-7, axis_name=None):
@@ -27,16 +29,16 @@ def effective_rank(z, *, eps=1e-7, axis_name=None):
   """
   s = jnp.linalg.svd(gathered(z, axis_name), compute_uv=False)
   p = s / jnp.maximum(s.sum(), jnp.finfo(s.dtype).tiny) + eps
-  return jnp.exp(-jnp.sum(p * jnp.log(p)))
+  return agreed(jnp.exp(-jnp.sum(p * jnp.log(p))), axis_name)
 
 
 def alpha_req(z, *, first=1, last=None, axis_name=None):
   """alpha-ReQ (Agrawal et al., "alpha-ReQ: Assessing Representation Quality ...", 2022): the eigenspectrum's decay.
 
   alpha of the fit eigenvalue_j ~ j ** -alpha of the covariance of z [N, D]: least squares in log-log, weighted by 1 / j
-  so that every octave counts alike (Stringer et al., 2019), over the eigenvalues `first` to `last`, counted from 1, both
-  included; default: all min(N - 1, D). Those that rounding cannot tell from 0 are left out. About 1 is good, near 0 is
-  flat, large is collapsed, and inf when fewer than two eigenvalues are left.
+  so that every octave counts alike (Stringer et al., 2019), over the eigenvalues `first` to `last`, counted from 1,
+  both included; default: all min(N - 1, D). Those that rounding cannot tell from 0 are left out. About 1 is good, near
+  0 flat, large collapsed, and inf when fewer than two eigenvalues are left.
   """
   z = gathered(z, axis_name)
   s = jnp.linalg.svd(z - z.mean(axis=0), compute_uv=False)
@@ -47,7 +49,8 @@ def alpha_req(z, *, first=1, last=None, axis_name=None):
   w = jnp.where(used, 1 / j, 0).astype(s.dtype)
   w = w / jnp.maximum(w.sum(), jnp.finfo(s.dtype).tiny)
   x, y = x - w @ x, y - w @ y
-  return jnp.where(used.sum() > 1, -(w @ (x * y)) / jnp.where(used.sum() > 1, w @ x**2, 1), jnp.inf)
+  enough = used.sum() > 1
+  return agreed(jnp.where(enough, -(w @ (x * y)) / jnp.where(enough, w @ x**2, 1), jnp.inf), axis_name)
 
 
 def alignment(x, y, *, alpha=2, axis_name=None):
@@ -58,7 +61,8 @@ def alignment(x, y, *, alpha=2, axis_name=None):
   chex.assert_equal_shape([x, y])
   x, y = unit(gathered(x, axis_name, rows=1)), unit(gathered(y, axis_name, rows=1))
   d = jnp.sum((x - y) ** 2, axis=1)                                              # [N]
-  return jnp.mean(jnp.where(d > 0, jnp.where(d > 0, d, 1) ** (alpha / 2), 0))     # a finite gradient at x == y
+  power = jnp.where(d > 0, jnp.where(d > 0, d, 1) ** (alpha / 2), 0)             # a finite gradient at x == y
+  return agreed(power.mean(), axis_name)
 
 
 def uniformity(x, *, t=2, axis_name=None):
@@ -79,7 +83,7 @@ def uniformity(x, *, t=2, axis_name=None):
     other = (jnp.arange(n) != i[:, None]) & (i < n)[:, None]
     return jax.nn.logsumexp(-t * d, where=other)
 
-  return jax.nn.logsumexp(jax.lax.map(tile, tiles)) - jnp.log(n * (n - 1.0)).astype(x.dtype)
+  return agreed(jax.nn.logsumexp(jax.lax.map(tile, tiles)) - jnp.log(n * (n - 1.0)).astype(x.dtype), axis_name)
 
 
 def unit(z):
@@ -103,3 +107,8 @@ def gathered(z, axis_name, rows=2):
   z = z if axis_name is None else jax.lax.all_gather(z, axis_name, tiled=True)
   chex.assert_axis_dimension_gteq(z, 0, rows)
   return z
+
+
+def agreed(value, axis_name):
+  """A value that every device has computed, known to be the same on all of them."""
+  return value if axis_name is None else jax.lax.pmean(value, axis_name)

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 class Method:
   """A self-supervised method as pure functions over pytrees; built by make(encoder, *, hyperparameters).
 
-  init:    (rng, batch) -> (params, state); params: a dict of named groups, all trained; state: a dict of everything else
-           that lives on: batch statistics, EMA targets, queues, centers, labels
+  init:    (rng, batch) -> (params, state); params: a dict of named groups, all trained; state: a dict of everything
+           else that lives on: batch statistics, EMA targets, queues, centers, labels
   views:   (rng, batch) -> views: augments, masks or corrupts a clean batch; all randomness of the pretext task
   loss:    (params, state, views, rng, progress) -> (loss, (state, metrics)); the only function that is differentiated;
            progress in [0, 1) is the share of the run that is done

@@ -15,7 +15,7 @@ FASHION_CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sanda
 
 
 def digits(split):
-  """scikit-learn's 1,797 scans of digits: uint8 [8, 8, 1]; a fixed stratified split, 1,438 to 359."""
+  """scikit-learn's 1,797 scans of digits: uint8 [8, 8, 1]; a fixed stratified split, 1,437 to 360."""
   from sklearn.datasets import load_digits
 
   data = load_digits()
@@ -54,7 +54,8 @@ def npz(path, split):
   """
   name = f"npz:{path}"
   try:
-    with np.load(path, allow_pickle=False) as file:
+    with open(path, "rb") as opened:
+      file = np.load(opened, allow_pickle=False)
       if not hasattr(file, "files"):
         raise errors.UsageError(f"{path} is a single array; save it with np.savez(path, images=..., labels=...)")
       parts = {part: _part(file, part) for part in ("", "train", "test", "val", "valid", "validation")}

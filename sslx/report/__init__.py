@@ -1,0 +1,91 @@
+"""The report of a pretraining run: one HTML page that needs nothing but itself."""
+
+import datetime
+import os
+import pathlib
+
+import jinja2
+from ml_collections import ConfigDict
+
+from sslx import checkpoint, errors, train
+from sslx.report import figures, pictures, record, space, tables
+from sslx.report.verdict import verdict
+
+PAGES = jinja2.Environment(loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent), autoescape=True,
+                           trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+
+
+def write(workdir, *, out=None):
+  """Writes the report of the run in `workdir` to `out` (default: workdir/report.html) and returns its path.
+
+  What cannot be shown (no checkpoint, data gone, no evaluation) is left out, and the page says why.
+
+  Raises:
+    errors.UsageError: no run there, or `out` is not a place for a file.
+    errors.RunError: a damaged file, or `out` cannot be written.
+  """
+  run = record.read(workdir)
+  out = pathlib.Path(workdir) / "report.html" if out is None else pathlib.Path(out)
+  if out.is_dir() or not out.parent.is_dir():
+    raise errors.UsageError(f"the report cannot be {out}: "
+                            + ("that is a folder" if out.is_dir() else f"there is no folder {out.parent}"))
+  if not os.access(out.parent, os.W_OK):
+    raise errors.RunError(f"cannot write {out}: no permission to write in {out.parent}")
+  page = PAGES.get_template("report.html.jinja").render(**gather(run))
+  checkpoint.write_text(out, page.encode("ascii", "xmlcharrefreplace").decode())     # whatever the locale's encoding
+  return out
+
+
+def gather(run):
+  """All that the page shows; (part, None), or (None, why it is missing), for the parts that need weights and data."""
+  evaluation, seed = run["evaluation"] or {}, run["config"]["seed"]
+  encoder, no_encoder = attempt(checkpoint.load_encoder, run["workdir"])
+  sources, no_data = attempt(data, run)
+  missing = no_encoder or no_data
+  names, view, near, chart = {}, (None, no_data), (None, missing), (None, missing)
+  if sources:
+    names = class_names(*sources)
+    view = attempt(pictures.views, run, sources[0], names)
+  if sources and encoder:
+    embedded, why = attempt(space.load, encoder, *sources, seed)
+    near = attempt(space.neighbours, embedded, names, seed) if embedded else (None, why)
+    chart = attempt(space.maps, embedded, names, seed) if embedded else (None, why)
+  name, line = pictures.method_line(run["config"]["method"]["name"])
+  return {
+      "run": run, "title": f"{name} on {run['environment']['data']['name']}", "line": line, "verdict": verdict(run),
+      "made": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"), "palettes": figures.PALETTES,
+      "contenders": figures.CONTENDERS, "accuracies": tables.accuracies(evaluation), "notes": evaluation.get("notes", []),
+      "few_label": tables.few_label_charts(evaluation), "curves": tables.curves(run["records"]), "views": view,
+      "neighbours": near, "maps": chart,
+      "filters": attempt(pictures.filters, encoder.variables) if encoder else (None, no_encoder),
+      "health": tables.health(evaluation), "settings": tables.settings(run["config"]),
+      "environment": tables.environment(run["environment"]), "protocols": tables.protocols(evaluation),
+      "commands": tables.commands(run)}
+
+
+def attempt(part, *args):
+  """(what `part` gives, None), or (None, why not in one line) where the reason is one that a person can act on."""
+  try:
+    return part(*args), None
+  except (errors.UsageError, errors.RunError) as e:
+    return None, errors.first_line(e)
+
+
+def data(run):
+  """The (train, test) Sources of a run. Raises errors.UsageError where they are not to be had any more."""
+  if run["environment"]["data"]["name"] == "given":
+    raise errors.UsageError("the run was given its data as an object, which a report cannot load again")
+  config = ConfigDict(run["config"])
+  sources = train.load(config, "train"), train.load(config, "test")
+  for source in sources:
+    if list(source.shape) != list(run["environment"]["data"]["shape"]):
+      raise errors.UsageError(f"the data {source.name} are of shape {list(source.shape)} now; the run had "
+                              f"{list(run['environment']['data']['shape'])}")
+  return sources
+
+
+def class_names(*sources):
+  """{label: name} of all labels in the Sources; the number itself where a class has no name."""
+  labels = sorted({int(v) for s in sources if s.labels is not None for v in set(s.labels.tolist())})
+  names = next((s.class_names for s in sources if s.class_names), ())
+  return {v: str(names[v]) if 0 <= v < len(names) else str(v) for v in labels}

@@ -1,0 +1,148 @@
+"""Pictures: small images as PNG data URIs, the method's own views, the first layer's filters."""
+
+import io
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+from PIL import Image
+
+from sslx import checkpoint, errors, methods, train
+from sslx.report import figures
+
+ROWS, DRAWS = 8, 3                       # images in the grid of views; how often each is augmented
+PAIRS = 64                               # images in the matrix of similarities
+SMALL, LARGE = 96, 128                   # pixels: smaller images are enlarged, larger ones reduced
+
+
+def rgb(image):
+  """[H, W] or [H, W, C], integers or floats in [0, 1] -> uint8 [H, W] or [H, W, 3]; see `channels`."""
+  x = np.asarray(image)
+  x = x / np.iinfo(x.dtype).max if np.issubdtype(x.dtype, np.integer) else x.astype(np.float32)
+  x = np.nan_to_num(np.clip(x, 0, 1))
+  if x.ndim == 3:
+    x = x[..., :3] if x.shape[2] >= 3 else x.mean(2)
+  return np.rint(255 * x).astype(np.uint8)
+
+
+def channels(count):
+  """How images of that many channels are shown, or None where there is nothing to say."""
+  if count in (1, 3):
+    return None
+  return f"Of the {count} channels " + ("the mean is shown." if count < 3 else
+                                        "the first three are shown as red, green and blue.")
+
+
+def thumbnail(image):
+  """An image as a PNG data URI: small ones enlarged so that each pixel is a square, large ones reduced."""
+  return png(sized(rgb(image)))
+
+
+def sized(x):
+  side = max(x.shape[:2])
+  if side > LARGE:
+    new = (max(1, round(x.shape[1] * LARGE / side)), max(1, round(x.shape[0] * LARGE / side)))
+    return np.asarray(Image.fromarray(x).resize(new, Image.Resampling.LANCZOS))
+  factor = -(-SMALL // side)
+  return x.repeat(factor, 0).repeat(factor, 1)
+
+
+def png(x):
+  buffer = io.BytesIO()
+  Image.fromarray(x).save(buffer, "png")
+  return figures.uri(buffer.getvalue())
+
+
+def spread(labels, count, rng):
+  """`count` positions in which all classes appear alike often (any, without labels), sorted by class."""
+  order = rng.permutation(len(labels))
+  rank = np.zeros(len(order), int)                         # how many of its class come before it
+  for c in np.unique(labels):
+    own = np.flatnonzero(labels[order] == c)
+    rank[own] = np.arange(len(own))
+  chosen = order[np.argsort(rank, kind="stable")][:count]
+  return chosen[np.argsort(labels[chosen], kind="stable")]
+
+
+def views(run, source, names):
+  """{"columns", "rows": [(class or None, [data URI])], "matrices": [(name, chart, size)], "strips", "note"}.
+
+  Raises errors.UsageError or errors.RunError for a run whose method cannot be built or has nothing to show.
+  """
+  config = ConfigDict(run["config"])
+  if config.method.get("name") == "given":
+    raise errors.UsageError("the run was given its method as an object, which a report cannot make again")
+  _, method = train.build(config)
+  if method.show is None:
+    raise errors.UsageError(f"the method {config.method.name} has no `show`, so it has no pictures to give")
+  if not any((run["path"] / "checkpoints").glob("[0-9]*")):
+    raise errors.UsageError(f"there are no checkpoints in {run['workdir']}, and the method's own networks are only there")
+  saved = checkpoint.Checkpoints(run["path"], create=False)
+  try:
+    step, tree = saved.restore_plain()
+  finally:
+    saved.close()
+
+  labels = source.labels
+  rng = np.random.default_rng(config.seed)
+  n = min(PAIRS if max(source.shape[:2]) <= 64 else PAIRS // 2, len(source))
+  index = spread(np.zeros(len(source), int) if labels is None else labels, n, rng)
+  batch = source.batch(index)
+  train.check_reads(method, batch)
+  batch = {k: jnp.asarray(batch[k]) for k in method.reads}
+  picked = spread(np.zeros(n, int) if labels is None else labels[index], ROWS, rng)
+  augment = jax.jit(method.views)
+
+  columns, cells = ["original"], [[thumbnail(batch["image"][i])] for i in picked] if "image" in batch else []
+  matrices, strips = [], []
+  for draw in range(DRAWS):
+    made = augment(jax.random.fold_in(jax.random.key(config.seed), draw), batch)
+    for name, x in method.show(tree["params"], tree["state"], made).items():
+      x = np.asarray(x)
+      x = x if np.issubdtype(x.dtype, np.integer) else x.astype(np.float32)
+      if x.ndim == 2 and draw == 0:
+        rows = labels is not None and len(x) % n == 0
+        matrices.append((name, figures.heat(x, np.tile(labels[index], len(x) // n) if rows else None, names), x.shape))
+      elif x.ndim == 4 and len(x) % n == 0:
+        parts = len(x) // n
+        for part, images in enumerate(np.split(x, parts)):
+          columns.append(name if parts == 1 else f"{name} {part + 1}")
+          for row, i in zip(cells, picked, strict=True):
+            row.append(thumbnail(images[i]))
+      elif x.ndim == 4 and draw == 0:
+        strips.append((name, [thumbnail(v) for v in x[:12]]))
+  classes = [None if labels is None else names[labels[index[i]]] for i in picked]
+  return {"columns": columns, "rows": list(zip(classes, cells, strict=True)), "matrices": matrices, "strips": strips,
+          "step": step, "images": n, "draws": DRAWS, "note": channels(source.shape[2])}
+
+
+def method_line(name):
+  """(name, paper line) of a method."""
+  line = methods.describe(name) if name in methods.names() else ""
+  return (line.partition(" (")[0] or name, line)
+
+
+def filters(variables, most=64):
+  """{"image", "name", "shape", "shown", "note"} of the first kernel [kh, kw, C, K], each filter scaled to its own range.
+
+  The first in path order, one with "stem" or "patch" in its path before others. Raises errors.UsageError for none.
+  """
+  leaves = jax.tree_util.tree_flatten_with_path(variables["params"])[0]
+  kernels = [(jax.tree_util.keystr(path, simple=True, separator="/"), v) for path, v in leaves if jnp.ndim(v) == 4]
+  kernels.sort(key=lambda kernel: not any(word in kernel[0].lower() for word in ("stem", "patch")))
+  if not kernels:
+    raise errors.UsageError("the encoder has no convolution, so no filters that could be seen")
+  name, kernel = kernels[0]
+  kernel = np.asarray(kernel, np.float32)
+  kh, kw, c, k = kernel.shape
+  tiles = []
+  for i in range(min(k, most)):
+    x = kernel[..., i]
+    x = x if c == 3 else x.mean(2)
+    low, high = x.min(), x.max()
+    tiles.append(rgb((x - low) / (high - low) if high > low else np.full_like(x, 0.5)))
+  factor = max(1, -(-48 // max(kh, kw)))
+  tiles = [png(t.repeat(factor, 0).repeat(factor, 1)) for t in tiles]
+  return {"tiles": tiles, "name": name, "shape": kernel.shape, "shown": len(tiles), "width": factor * kw,
+          "note": None if c in (1, 3) else f"Each is the mean over its {c} input channels."}

@@ -1,0 +1,44 @@
+"""What a workdir says about its run, read without loading any weights."""
+
+import math
+import pathlib
+
+from sslx import checkpoint, errors, log
+
+PASSING = ("step", "loss", "grad_norm", "lr", "images_per_s", "online_accuracy", "knn", "rankme", "feature_std")
+
+
+def read(workdir):
+  """{"workdir", "path", "config", "environment", "records", "evaluation" or None, "total", "exported", "last", "finished"}.
+
+  exported: the step of encoder/, or None; last: the newest step that left a trace; finished: the encoder is the run's
+  last word. Raises errors.UsageError for a folder that is not a run's, errors.RunError for a file that cannot be read.
+  """
+  path = pathlib.Path(workdir)
+  if not path.is_dir():
+    raise errors.UsageError(f"there is no folder {workdir}: give the --workdir of a pretraining run")
+  config, environment = checkpoint.read_json(path / "config.json"), checkpoint.read_json(path / "environment.json")
+  for name, content, keys in (("config", config, ("method", "encoder", "data", "total_steps", "seed")),
+                              ("environment", environment, ("data", "versions"))):
+    if not isinstance(content, dict) or any(k not in content for k in keys):
+      raise errors.UsageError(f"{path / name}.json is not that of a pretraining run: it has no {', '.join(keys)}")
+  optional = lambda p: checkpoint.read_json(p) if p.exists() else None
+  spec, evaluation = optional(path / "encoder" / "spec.json"), optional(path / "evaluation.json")
+  records = [r for r in log.read(path / "metrics.jsonl") if isinstance(r, dict) and "step" in r]
+  steps = [int(p.name) for p in path.glob("checkpoints/*") if p.name.isdigit()]
+  total, exported = config["total_steps"], spec and spec.get("step", config["total_steps"])
+  last = max([r["step"] for r in records] + steps + [exported or 0])
+  ended = exported is not None and exported >= last and (exported >= total or config.get("stop", {}).get("plateau"))
+  return {"workdir": str(workdir), "path": path, "config": config, "environment": environment, "records": records,
+          "evaluation": evaluation, "total": total, "exported": exported, "last": last, "finished": bool(ended)}
+
+
+def series(records, key):
+  """([step], [value]) of the records that have a finite `key`."""
+  pairs = [(r["step"], r[key]) for r in records if isinstance(r.get(key), (int, float)) and math.isfinite(r[key])]
+  return [s for s, _ in pairs], [v for _, v in pairs]
+
+
+def others(records):
+  """The names of the method's own numbers, in the order in which they first appear."""
+  return [k for k in dict.fromkeys(k for r in records for k in r) if k not in PASSING]

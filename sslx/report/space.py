@@ -1,0 +1,75 @@
+"""The embedding space in pictures: nearest neighbours, and maps in two dimensions."""
+
+import numpy as np
+from sklearn.manifold import TSNE
+
+from sslx import data, errors, evaluate
+from sslx.evaluate import pixels
+from sslx.report import figures, pictures
+
+BANK, POINTS = 5000, 1500                # at most that many training images, test images
+QUERIES, NEIGHBOURS = 8, 6
+SPACES = {"encoder": "Encoder", "raw": "Raw pixels"}
+
+
+def load(encoder, train, test, seed):
+  """{"train", "test": (images, labels), "encoder", "raw": (unit features of train, of test)} of at most BANK, POINTS."""
+  parts = [data.arrays(source, limit, seed)[:2] for source, limit in ((train, BANK), (test, POINTS))]
+  found = {"encoder": [evaluate.embed(encoder, x) for x, _ in parts],
+           "raw": [pixels.raw(x, encoder.shape) for x, _ in parts]}
+  if not all(np.isfinite(x).all() for x in found["encoder"]):
+    raise errors.RunError("the encoder gives numbers that are not finite: its training diverged")
+  return {"train": parts[0], "test": parts[1]} | {k: tuple(map(unit, v)) for k, v in found.items()}
+
+
+def unit(x):
+  """Rows of x [N, D] at length 1; rows of 0 stay."""
+  length = np.linalg.norm(x, axis=1, keepdims=True)
+  return x / np.where(length > 0, length, 1)
+
+
+def neighbours(space, names, seed):
+  """{"spaces": [(title, share of agreeing classes or None, rows)]}; a row: (query, [neighbour]); each (URI, class, agrees).
+
+  Queries are test images drawn over all classes; neighbours the training images of highest cosine.
+  """
+  (train_images, train_labels), (test_images, test_labels) = space["train"], space["test"]
+  labelled = train_labels is not None and test_labels is not None
+  rng = np.random.default_rng(seed)
+  queries = pictures.spread(test_labels if labelled else np.zeros(len(test_images), int), QUERIES, rng)
+  out = []
+  for name, title in SPACES.items():
+    bank, x = space[name]
+    nearest = np.concatenate([np.argsort(-(x[i:i + 256] @ bank.T), axis=1, kind="stable")[:, :NEIGHBOURS]
+                              for i in range(0, len(x), 256)])
+    share = float(np.mean(train_labels[nearest] == test_labels[:, None])) if labelled else None
+    rows = [((pictures.thumbnail(test_images[q]), names[test_labels[q]] if labelled else None, None),
+             [(pictures.thumbnail(train_images[i]), names[train_labels[i]] if labelled else None,
+               bool(train_labels[i] == test_labels[q]) if labelled else None) for i in nearest[q]]) for q in queries]
+    out.append((title, share, rows))
+  return {"spaces": out, "count": NEIGHBOURS, "bank": len(train_images), "tests": len(test_images)}
+
+
+def maps(space, names, seed):
+  """{"charts": [(title, chart)], "legend": [(name, colour)], "points": N} of the test images."""
+  labels, n = space["test"][1], len(space["test"][0])
+  if n < 10:
+    raise errors.UsageError(f"{n} test images are too few for a map")
+  if space["encoder"][1].std(0).max() < 1e-6:
+    raise errors.UsageError("all test images have the same embedding (the encoder has collapsed), so there is no map")
+  charts = []
+  for name, title in SPACES.items():
+    x = principal(space[name][1], 50)
+    near = TSNE(init=x[:, :2] / x[:, 0].std() * 1e-4, perplexity=min(30.0, n / 4), random_state=seed).fit_transform(x)
+    charts += [(f"{title}, t-SNE", figures.scatter(near, labels, names)),
+               (f"{title}, PCA", figures.scatter(x[:, :2], labels, names))]
+  legend = [g[:2] for g in figures.class_groups(labels, names)] if labels is not None else []
+  return {"charts": [c for i in (0, 1) for c in charts[i::2]], "legend": legend, "points": n}
+
+
+def principal(x, width):
+  """x [N, D] on its first principal components [N, at least 2], float32."""
+  x = x - x.mean(0)
+  u, s, _ = np.linalg.svd(x, full_matrices=False)
+  out = (u * s)[:, :width]
+  return np.pad(out, ((0, 0), (0, max(0, 2 - out.shape[1])))).astype(np.float32)

@@ -1,0 +1,166 @@
+"""Tables and chart lists of the page: dicts and lists that the template only has to walk through."""
+
+import shlex
+
+import numpy as np
+from sslx import config as configs, encoders, errors, evaluate, log, methods
+from sslx.report import figures, record, verdict
+
+HEALTH = {  # measure: (title, digits, what it says)
+    "feature_std": ("Feature spread", 3, "of the embeddings at unit length: 1 is evenly spread, 0 is collapsed onto a point"),
+    "effective_rank": ("Effective rank", 1, "how many dimensions are really in use (RankMe): near 1 is collapsed, more is "
+                                            "usually better"),
+    "effective_rank_share": ("Effective rank, share", 3, "the same as a share of all dimensions"),
+    "alpha_req": ("Spectral decay, alpha", 2, "how fast the eigenvalues fall off: about 1 is good, near 0 is flat, large is "
+                                              "collapsed"),
+    "uniformity": ("Uniformity", 2, "how evenly the sphere is filled: 0 is collapsed, the lower the better"),
+    "alignment": ("Alignment", 3, "mean squared distance of two views of an image: 0 is perfect, unless all is collapsed")}
+CURVES = {  # key: (title, what it says, options of figures.curve)
+    "loss": ("Loss", "of the pretext task, on the batch of that step", {}),
+    "online_accuracy": ("Online probe", "a linear classifier that learns beside the encoder, on its training batch",
+                        {"percent": True}),
+    "z_std": ("Spread of the projection", "1 is even, 0 is collapsed", {"floor": 0}),
+    "lr": ("Learning rate", "warm-up, then decay", {"floor": 0}),
+    "grad_norm": ("Gradient norm", "spikes are a sign of trouble", {"floor": 0}),
+    "images_per_s": ("Images a second", "evaluation and saving left out", {"floor": 0}),
+    "knn": ("kNN during the run", "on test images", {"percent": True}),
+    "rankme": ("Effective rank during the run", "near 1 is collapsed", {"floor": 0}),
+    "feature_std": ("Feature spread during the run", "of the representation: 1 is even, 0 is collapsed", {"floor": 0})}
+PROTOCOLS = {"knn": "kNN", "linear": "Linear probe", "few_label": "Few labels"}
+
+
+def accuracies(evaluation):
+  """[{"protocol", "setting", "cells": [(contender, text, is best)]}], in percent; the best is marked after rounding."""
+  out = []
+  for protocol, setting, *values in evaluate.rows(evaluation):
+    if protocol == "health":
+      continue
+    deviation = evaluation[protocol].get(setting, {}) if protocol == "few_label" else {}
+    rounded = [None if v is None else round(100 * v, 1) for v in values]
+    best = max((v for v in rounded if v is not None), default=None)
+    cells = []
+    for contender, v in zip(figures.CONTENDERS, rounded, strict=True):
+      spread = deviation.get(contender, {}).get("std")
+      cells.append((contender, "" if v is None else f"{v:.1f}", "" if spread is None else f"\N{PLUS-MINUS SIGN} "
+                    f"{100 * spread:.1f}", v is not None and v == best))
+    if protocol == "few_label":
+      setting = f"{setting[:-1]} % of the labels" if setting.endswith("%") else (
+          f"{setting} label{'s' if setting != '1' else ''} a class")
+    out.append({"protocol": PROTOCOLS.get(protocol, protocol), "setting": setting, "cells": cells})
+  return out
+
+
+def few_label_charts(evaluation):
+  """[(alt, chart)] of accuracy against labels a class, and against the share of the labels."""
+  found, out = evaluation.get("few_label") or {}, []
+  for percent, xlabel in ((False, "labels a class"), (True, "labels, % of the training set")):
+    settings = sorted((s for s in found if s.endswith("%") == percent), key=lambda s: float(s.rstrip("%")))
+    values = {c: tuple([found[s][c][k] for s in settings] for k in ("mean", "std")) for c in figures.CONTENDERS
+              if settings and all(c in found[s] for s in settings)}
+    if values:
+      alt = "; ".join(f"{figures.CONTENDERS[c]}: " + ", ".join(f"{s} {verdict.percent(m)}" for s, m in
+                                                               zip(settings, v[0], strict=True))
+                      for c, v in values.items())
+      x = [float(s.rstrip("%")) for s in settings]
+      out.append((f"Accuracy against {xlabel}. {alt}", figures.few_labels(x, values, xlabel=xlabel, legend=not out)))
+  return out
+
+
+def curves(records):
+  """[{"title", "text", "chart", "alt"}] of every number that was logged."""
+  out = []
+  extra = {k: (k.replace("_", " "), "the method's own measure", {}) for k in record.others(records)}
+  for key, (title, text, options) in (CURVES | {k: v for k, v in extra.items() if k not in CURVES}).items():
+    steps, values = record.series(records, key)
+    if not values:
+      continue
+    if key == "loss":
+      options = options | {"mark": log.plateau(list(zip(steps, values, strict=True)))}
+      text += "; dashed: since then it has not fallen" if options["mark"] is not None else ""
+    if key == "images_per_s":
+      text = f"median {np.median(values):,.0f}; {text}"
+    show = verdict.percent if options.get("percent") else "{:.4g}".format
+    out.append({"title": title, "text": text, "chart": figures.curve(steps, values, **options),
+                "alt": f"{title}: {show(values[0])} at step {steps[0]}, {show(values[-1])} at step {steps[-1]}"})
+  return out
+
+
+def health(evaluation):
+  """[(title, encoder, random, what it says)]."""
+  found = evaluation.get("health") or {}
+  out = []
+  for key in [*HEALTH, *sorted({k for v in found.values() for k in v} - set(HEALTH))]:
+    title, digits, text = HEALTH.get(key, (key.replace("_", " "), 3, ""))
+    values = [found.get(c, {}).get(key) for c in ("encoder", "random")]
+    if any(key in v for v in found.values()):
+      out.append((title, *("not finite" if v is None else f"{v:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+                           for v in values), text))
+  return out
+
+
+def settings(config):
+  """[(key, value, default or None, differs)] of the whole config; options of encoder and method have their own."""
+  base = config_defaults(config)
+  out = []
+  for key, value in sorted(configs.flat(config).items()):
+    default = base.get(key)
+    out.append((key, plain(value), plain(default) if key in base else None, key not in base or value != default))
+  return out
+
+
+def config_defaults(config):
+  """{key: default} of a plain config."""
+  base = configs.plain(configs.default())
+  for group, home in (("encoder", encoders), ("method", methods)):
+    try:
+      base[group] = configs.plain(home.options(config[group]["name"])) if config[group] else {}
+    except errors.UsageError:                              # the user's own, not importable here
+      base[group] = {}
+  name = config["method"].get("aug", {})
+  if isinstance(name, dict) and name.get("name"):
+    from sslx.augment import recipes
+    try:
+      base["method"]["aug"] = configs.plain(recipes.options(name["name"]))
+    except errors.UsageError:
+      base["method"].pop("aug", None)
+  flat = configs.flat(base)
+  return {k: v for k, v in flat.items() if k not in ("encoder.name", "method.name", "method.aug.name")}
+
+
+def plain(value):
+  """A config value as a person writes it."""
+  if isinstance(value, list):
+    return ", ".join(map(plain, value)) or "(none)"
+  if isinstance(value, float):
+    return f"{value:g}"
+  return {None: "(none)", True: "yes", False: "no", "": "(empty)"}.get(value, str(value)) if not isinstance(
+      value, int) or isinstance(value, bool) else str(value)
+
+
+def environment(record):
+  """[(key, value)] of environment.json."""
+  return [(k, plain(v)) for k, v in configs.flat(record).items()]
+
+
+def protocols(evaluation):
+  """[(protocol, version, paper, [(setting, value)])]."""
+  out = []
+  for name, values in (evaluation.get("protocols") or {}).items():
+    values = dict(values)
+    version, paper = values.pop("version", ""), values.pop("paper", "")
+    out.append((PROTOCOLS.get(name, name), version, paper, [(k, plain(v)) for k, v in configs.flat(values).items()]))
+  return out
+
+
+def commands(run):
+  """[(what it does, command)]."""
+  w = shlex.quote(run["workdir"].rstrip("/") or "/")
+  new = shlex.quote((run["workdir"].rstrip("/") or "run") + "-again")
+  out = [("The same run once more, in a new folder; another version of the data is refused",
+          f"mkdir {new} && cp {w}/config.json {w}/environment.json {new}/\nsslx pretrain --workdir {new}")]
+  if not run["finished"]:
+    out.append(("Go on with this run", f"sslx pretrain --workdir {w}"))
+  else:
+    out.append(("Take this run further", f"sslx pretrain --workdir {w} --extend total_steps={2 * run['total']}"))
+  return [*out, ("Evaluate its encoder", f"sslx evaluate --workdir {w}"), ("Write this page", f"sslx report --workdir {w}"),
+          ("Use its encoder", f"sslx embed --workdir {w} --split test --out embeddings.npz")]
