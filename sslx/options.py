@@ -16,15 +16,17 @@ from sslx import errors
 def imported(kind, name, attribute):
   """The object a dotted name stands for: `package.module` (its `attribute`) or `package.module.function`."""
   for module_name, attr in ((name, attribute), tuple(name.rsplit(".", 1))):
+    if module_name.startswith(".") or not module_name:
+      continue
     try:
       module = importlib.import_module(module_name)
     except ModuleNotFoundError as e:
       if e.name and not (module_name == e.name or module_name.startswith(e.name + ".")):
         raise errors.UsageError(f"{kind} '{name}': its module needs '{e.name}', which is not installed") from e
       continue
-    if hasattr(module, attr):
+    if callable(getattr(module, attr, None)):
       return getattr(module, attr)
-  raise errors.UsageError(f"{kind} '{name}': no such module, or no `{attribute}` in it; it must be importable")
+  raise errors.UsageError(f"{kind} '{name}': no such module, or no function `{attribute}` in it; it must be importable")
 
 
 def known(factory):
@@ -48,8 +50,11 @@ def filled(kind, name, factory, changed):
   None stays open to any type; options that are functions are left to Python.
   """
   options = known(factory)
-  for option in changed:
+  for option, value in changed.items():
     if option not in options:
       raise errors.unknown(f"option of {kind} {name}", option, options)
+    if callable(value):
+      raise errors.UsageError(f"option {option} of {kind} {name} is {value!r}: a config holds names and plain values; "
+                              "give its name, or pass it to make() from Python")
   values = {k: placeholder(object) if v is None else v for k, v in (options | changed).items() if not callable(v)}
   return ConfigDict({"name": name, **values})

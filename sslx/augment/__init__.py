@@ -21,6 +21,6 @@ from sslx.augment.crop import crop_resize, random_resized_crop, resize
 from sslx.augment.geometry import affine, flip_left_right, random_affine, random_flip_left_right
 
 __all__ = [
-  "affine", "random_affine", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "color_jitter", "crop_resize",
-  "flip_left_right", "gaussian_blur", "normalize", "random_flip_left_right", "random_gaussian_blur", "random_grayscale",
-  "random_resized_crop", "resize", "to_float", "to_grayscale"]
+  "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "affine", "color_jitter", "crop_resize",
+  "flip_left_right", "gaussian_blur", "normalize", "random_affine", "random_flip_left_right", "random_gaussian_blur",
+  "random_grayscale", "random_resized_crop", "resize", "to_float", "to_grayscale"]

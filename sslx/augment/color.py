@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from sslx import errors
+
 LUMA = (0.2989, 0.587, 0.114)      # ITU-R BT.601 as torchvision rounds it
 
 
@@ -16,6 +18,8 @@ def to_float(image):
 
 def normalize(image, mean, std):
   """(image - mean) / std, a channel each; where the channel counts differ, the mean of the given values serves all."""
+  if not jnp.issubdtype(image.dtype, jnp.floating):
+    raise errors.UsageError(f"an image of {image.dtype} where floats in [0, 1] are needed: bring it there by to_float")
   fit = lambda v: jnp.asarray(v if len(v) in (1, image.shape[-1]) else [sum(v) / len(v)], image.dtype)
   mean, std = fit(mean), fit(std)
   return (image - mean) / std
@@ -27,15 +31,31 @@ def _wide(amount, image):
   return amount.reshape(amount.shape + (1, 1, 1)) if amount.ndim else amount
 
 
+def rounded(x):
+  """x rounded to one bit less, which keeps a compiler from fusing the product x into a sum: the same bits everywhere."""
+  kind = jnp.finfo(x.dtype)
+  return jax.lax.reduce_precision(x, kind.nexp, kind.nmant - 1)
+
+
 def _grey(image):
-  """Luma [..., H, W, 1] of RGB; a one-channel image is its own."""
-  return image if image.shape[-1] == 1 else jnp.sum(image * jnp.asarray(LUMA, image.dtype), -1, keepdims=True)
+  """Luma [..., H, W, 1] of RGB; of other images the mean of the channels."""
+  if image.shape[-1] != 3:
+    return jnp.mean(image, -1, keepdims=True)
+  return jnp.sum(image * jnp.asarray(LUMA, image.dtype), -1, keepdims=True)
+
+
+def _mean(grey):
+  """The mean of each image [..., H, W, 1], kept as [..., 1, 1, 1]: a product with ones, whose order of summing is fixed."""
+  H, W = grey.shape[-3:-1]
+  total = jnp.einsum("...p,p->...", grey.reshape(*grey.shape[:-3], H * W), jnp.ones(H * W, grey.dtype),
+                     precision=jax.lax.Precision.HIGHEST)
+  return total[..., None, None, None] / (H * W)
 
 
 def blend(image, other, factor):
   """factor * image + (1 - factor) * other, clipped to [0, 1]: brightness, contrast and saturation are such blends."""
   factor = _wide(factor, image)
-  return jnp.clip(factor * image + (1 - factor) * other, 0, 1)
+  return jnp.clip(rounded(factor * image) + rounded((1 - factor) * other), 0, 1)
 
 
 def adjust_brightness(image, factor):
@@ -45,16 +65,21 @@ def adjust_brightness(image, factor):
 
 def adjust_contrast(image, factor):
   """Blends with the mean grey of the image: 0 is flat, 1 the image."""
-  return blend(image, jnp.mean(_grey(image), (-3, -2, -1), keepdims=True), factor)
+  return blend(image, _mean(_grey(image)), factor)
 
 
 def adjust_saturation(image, factor):
-  """Blends with the grey image: 0 is grey, 1 the image."""
-  return blend(image, _grey(image), factor)
+  """Blends with the grey image: 0 is grey, 1 the image; images that are not RGB are left as they are."""
+  return blend(image, _grey(image), factor) if image.shape[-1] == 3 else image
 
 
 def adjust_hue(image, delta):
-  """Turns the hue of RGB by `delta` in turns (-0.5 to 0.5), value and saturation kept; HSV as in torchvision."""
+  """Turns the hue of RGB by `delta` in turns (-0.5 to 0.5), value and saturation kept; HSV as in torchvision.
+
+  Images that are not RGB are left as they are.
+  """
+  if image.shape[-1] != 3:
+    return image
   r, g, b = image[..., 0], image[..., 1], image[..., 2]
   value, low = jnp.maximum(jnp.maximum(r, g), b), jnp.minimum(jnp.minimum(r, g), b)
   chroma = value - low
@@ -97,7 +122,7 @@ def color_jitter(key, image, *, brightness=0.4, contrast=0.4, saturation=0.4, hu
       is_op = [(place[..., op] == slot[0]) & (slot[1] == (place[..., op] > place[..., 3])) for op in range(3)]
       factor = jnp.select(is_op, factors, 1)
       grey = _grey(image)
-      mean = jnp.mean(grey, (-3, -2, -1), keepdims=True)
+      mean = _mean(grey)
       contrast_, saturation_ = (_wide(is_op[i], image) for i in (1, 2))
       image = blend(image, contrast_ * mean + saturation_ * grey, factor)
     return image

@@ -9,13 +9,14 @@ def _weights(start, length, full, size, dtype):
 
   The triangle filter is as wide as one output place where that shrinks, never leaves the crop, and sums to one.
   """
-  start, length = (jnp.asarray(v, dtype)[..., None, None] for v in (start, length))
+  wide = jnp.promote_types(dtype, jnp.float32)                                          # counts pixels exactly
+  start, length = (jnp.asarray(v, wide)[..., None, None] for v in (start, length))
   scale = length / size
-  center = start + (jnp.arange(size, dtype=dtype)[:, None] + 0.5) * scale               # [..., size, 1]
-  pixel = jnp.arange(full, dtype=dtype) + 0.5                                           # [full]
+  center = start + (jnp.arange(size, dtype=wide)[:, None] + 0.5) * scale                # [..., size, 1]
+  pixel = jnp.arange(full, dtype=wide) + 0.5                                            # [full]
   inside = (pixel > start) & (pixel < start + length)
   weights = jnp.where(inside, jnp.maximum(0, 1 - jnp.abs(pixel - center) / jnp.maximum(scale, 1)), 0)
-  return weights / jnp.sum(weights, -1, keepdims=True)
+  return (weights / jnp.sum(weights, -1, keepdims=True)).astype(dtype)
 
 
 def crop_resize(image, box, size):
@@ -37,7 +38,7 @@ def resize(image, size):
 
 
 def random_box(key, shape, full, *, scale, ratio, tries=10):
-  """(top, left, height, width), each `shape`, in whole pixels of an image of `full` = (H, W), as torchvision draws them.
+  """(top, left, height, width), each `shape`, in whole pixels of an image of `full` = (H, W), as torchvision draws it.
 
   Area uniform in `scale` (a share of the image), log of the ratio width / height uniform in `ratio`; the first of ten
   draws that fits is taken, else the largest centred box of an allowed ratio.

@@ -80,7 +80,8 @@ class ViT(nn.Module):
     wide, (h, w) = jnp.result_type(float), (H // self.patch, W // self.patch)
     x = normalize(x, self.mean, self.std)
     x = nn.Conv(self.width, (self.patch,) * 2, self.patch, padding="VALID", dtype=self.dtype, param_dtype=wide,
-                kernel_init=nn.initializers.xavier_uniform(), name="patches")(x).reshape(B, h * w, self.width)
+                kernel_init=nn.initializers.xavier_uniform((0, 1, 2), 3), name="patches")(x)      # as a dense layer's
+    x = x.reshape(B, h * w, self.width)
     x = x + sincos(h, w, self.width).astype(x.dtype)
     if self.pool == "token":
       token = self.param("token", nn.initializers.normal(0.02), (1, 1, self.width), wide)

@@ -18,8 +18,9 @@ PAPER = "Chen et al., SimCLR, 2020 (1 % and 10 % of labels); Assran et al., MSN,
 SETTINGS = ("1", "2", "5", "10", "1%", "10%", "20%")       # labels a class, or share of the training labels
 DRAWS, DRAWS_OF_SHARE, SEARCH = 10, 3, 3
 HELD = 2000
-FROZEN = {"version": VERSION, "paper": PAPER, "settings": list(SETTINGS), "draws": DRAWS, "draws_of_share": DRAWS_OF_SHARE,
-          "search": SEARCH, "held": HELD, "grid": list(GRID), "margin": MARGIN, "steps": STEPS}
+FROZEN = {"version": VERSION, "paper": PAPER, "settings": list(SETTINGS), "draws": DRAWS,
+          "draws_of_share": DRAWS_OF_SHARE, "search": SEARCH, "held": HELD, "grid": list(GRID), "margin": MARGIN,
+          "steps": STEPS}
 
 
 def few_label(train_x, train_y, test_x, test_y, *, standardise=True, seed=0, settings=SETTINGS):

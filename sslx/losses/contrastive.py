@@ -25,7 +25,7 @@ def ntxent(z1, z2, *, temperature=0.5, axis_name=None):
     start = jax.lax.axis_index(axis_name) * b
     all1, all2 = (jax.lax.all_gather(z, axis_name, tiled=True) for z in (z1, z2))
   rows, columns = jnp.concatenate([z1, z2]), jnp.concatenate([all1, all2])              # [2b, D], [2B, D]
-  logits = rows @ columns.T / temperature                                               # [2b, 2B]
+  logits = jnp.matmul(rows, columns.T, precision="highest") / temperature               # [2b, 2B]
   own = start + jnp.arange(b)
   itself = jnp.concatenate([own, own + len(all1)])                                      # [2b]
   logits = jnp.where(itself[:, None] == jnp.arange(len(columns)), -jnp.inf, logits)

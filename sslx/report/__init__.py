@@ -8,8 +8,7 @@ import jinja2
 from ml_collections import ConfigDict
 
 from sslx import checkpoint, errors, train
-from sslx.report import figures, pictures, record, space, tables
-from sslx.report.verdict import verdict
+from sslx.report import figures, pictures, record, space, tables, verdict
 
 PAGES = jinja2.Environment(loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent), autoescape=True,
                            trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
@@ -51,12 +50,14 @@ def gather(run):
     near = attempt(space.neighbours, embedded, names, seed) if embedded else (None, why)
     chart = attempt(space.maps, embedded, names, seed) if embedded else (None, why)
   name, line = pictures.method_line(run["config"]["method"]["name"])
+  kind, _, path = run["environment"]["data"]["name"].partition(":")
   return {
-      "run": run, "title": f"{name} on {run['environment']['data']['name']}", "line": line, "verdict": verdict(run),
+      "run": run, "title": f"{name} on {path.rstrip('/').rpartition('/')[2] or kind}", "line": line,
+      "verdict": verdict.of(run), "changed": changed(run, sources[0]) if sources else None,
       "made": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"), "palettes": figures.PALETTES,
-      "contenders": figures.CONTENDERS, "accuracies": tables.accuracies(evaluation), "notes": evaluation.get("notes", []),
-      "few_label": tables.few_label_charts(evaluation), "curves": tables.curves(run["records"]), "views": view,
-      "neighbours": near, "maps": chart,
+      "contenders": figures.CONTENDERS, "accuracies": tables.accuracies(evaluation),
+      "notes": evaluation.get("notes", []), "few_label": tables.few_label_charts(evaluation),
+      "curves": tables.curves(run["records"]), "views": view, "neighbours": near, "maps": chart,
       "filters": attempt(pictures.filters, encoder.variables) if encoder else (None, no_encoder),
       "health": tables.health(evaluation), "settings": tables.settings(run["config"]),
       "environment": tables.environment(run["environment"]), "protocols": tables.protocols(evaluation),
@@ -68,7 +69,7 @@ def attempt(part, *args):
   try:
     return part(*args), None
   except (errors.UsageError, errors.RunError) as e:
-    return None, errors.first_line(e)
+    return None, errors.first_line(e).rstrip(".")
 
 
 def data(run):
@@ -82,6 +83,16 @@ def data(run):
       raise errors.UsageError(f"the data {source.name} are of shape {list(source.shape)} now; the run had "
                               f"{list(run['environment']['data']['shape'])}")
   return sources
+
+
+def changed(run, source):
+  """A line that says so where the training data are not those of the run any more, else None."""
+  then = run["environment"]["data"]
+  if then.get("fingerprint") == source.fingerprint:
+    return None
+  return (f"The training data have changed since the run: {then['examples']:,} images (fingerprint "
+          f"{then.get('fingerprint')}) then, {len(source):,} ({source.fingerprint}) now. The pictures below "
+          "show the data as they are now.")
 
 
 def class_names(*sources):

@@ -1,4 +1,4 @@
-"""Charts: arrays -> {"light", "dark": PNG data URIs, "width", "height" in CSS pixels}. Pure functions on Figure objects."""
+"""Charts: pure functions from arrays to {"light", "dark": PNG data URIs, "width", "height" in CSS pixels}."""
 
 import base64
 import io
@@ -97,10 +97,10 @@ def scatter(points, labels, names):
       spine.set_visible(True)
       spine.set_color(colors["grid"])
     groups = class_groups(labels, names) if labels is not None else [("", colors["encoder"], np.arange(len(points)))]
+    letter = all(len(name) == 1 and name.isalnum() for name, _, _ in groups)
     for name, color, rows in groups:
-      letter = len(groups) > 1 and len(name) == 1 and name.isalnum()
-      axes.scatter(*points[rows].T, s=24 if letter else 10, marker=f"${name}$" if letter else "o", color=color,
-                   alpha=0.9, linewidths=0)
+      axes.scatter(*points[rows].T, s=30 if letter else 11, marker=f"$\\mathbf{{{name}}}$" if letter else "o",
+                   color=color, alpha=0.9, linewidths=0)
   return chart(draw, 500, 400)
 
 
@@ -116,13 +116,16 @@ def class_groups(labels, names, most=20):
   return out + ([("others", "#8a8f98", rest)] if len(rest) else [])
 
 
-def heat(matrix, labels=None, names=None):
-  """A matrix [M, M] as a heat map with a colour bar; labels: of its rows, which then are ticks where they change."""
+def heat(matrix, labels=None, names=None, halves=False):
+  """A matrix [M, M] as a heat map with a colour bar.
+
+  labels: of its rows, which get a tick for each stretch of the same; halves: rows and columns are view 1, then view 2.
+  """
   def draw(axes, colors):
     axes.grid(False)
-    bounded = -1.001 <= matrix.min() and matrix.max() <= 1.001
-    image = axes.imshow(matrix, cmap="cividis", interpolation="nearest", vmin=min(0.0, matrix.min()) if bounded else None,
-                        vmax=1 if bounded else None)
+    bounded = np.abs(matrix).max() <= 1.001                # cosines
+    low, high = (min(0.0, matrix.min()), 1.0) if bounded else (None, None)
+    image = axes.imshow(matrix, cmap="cividis", interpolation="nearest", vmin=low, vmax=high)
     bar = axes.figure.colorbar(image, ax=axes, shrink=0.85)
     bar.ax.tick_params(colors=colors["muted"], labelsize=8.5, length=3)
     bar.outline.set_visible(False)
@@ -137,4 +140,8 @@ def heat(matrix, labels=None, names=None):
     axes.tick_params(length=0)
     for spine in axes.spines.values():
       spine.set_visible(False)
-  return chart(draw, 560, 480)
+    if halves:
+      axes.axhline(len(matrix) / 2 - 0.5, color=colors["face"], linewidth=1.5)
+      axes.axvline(len(matrix) / 2 - 0.5, color=colors["face"], linewidth=1.5)
+      axes.set_xlabel("view 1, then view 2")
+  return chart(draw, 520, 450)

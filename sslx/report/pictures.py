@@ -11,7 +11,7 @@ from PIL import Image
 from sslx import checkpoint, errors, methods, train
 from sslx.report import figures
 
-ROWS, DRAWS = 8, 3                       # images in the grid of views; how often each is augmented
+ROWS, DRAWS, COLUMNS = 8, 3, 12          # images in the grid of views; how often each is augmented, if there is room
 PAIRS = 64                               # images in the matrix of similarities
 SMALL, LARGE = 96, 128                   # pixels: smaller images are enlarged, larger ones reduced
 
@@ -77,7 +77,7 @@ def views(run, source, names):
   if method.show is None:
     raise errors.UsageError(f"the method {config.method.name} has no `show`, so it has no pictures to give")
   if not any((run["path"] / "checkpoints").glob("[0-9]*")):
-    raise errors.UsageError(f"there are no checkpoints in {run['workdir']}, and the method's own networks are only there")
+    raise errors.UsageError(f"there are no checkpoints in {run['workdir']}, which alone hold the method's own networks")
   saved = checkpoint.Checkpoints(run["path"], create=False)
   try:
     step, tree = saved.restore_plain()
@@ -95,15 +95,15 @@ def views(run, source, names):
   augment = jax.jit(method.views)
 
   columns, cells = ["original"], [[thumbnail(batch["image"][i])] for i in picked] if "image" in batch else []
-  matrices, strips = [], []
-  for draw in range(DRAWS):
+  matrices, strips, draws, draw = [], [], DRAWS, 0
+  while draw < draws:
     made = augment(jax.random.fold_in(jax.random.key(config.seed), draw), batch)
     for name, x in method.show(tree["params"], tree["state"], made).items():
       x = np.asarray(x)
       x = x if np.issubdtype(x.dtype, np.integer) else x.astype(np.float32)
       if x.ndim == 2 and draw == 0:
-        rows = labels is not None and len(x) % n == 0
-        matrices.append((name, figures.heat(x, np.tile(labels[index], len(x) // n) if rows else None, names), x.shape))
+        rows = None if labels is None or len(x) % n else np.tile(labels[index], len(x) // n)
+        matrices.append((name, figures.heat(x, rows, names, halves=x.shape == (2 * n, 2 * n)), x.shape))
       elif x.ndim == 4 and len(x) % n == 0:
         parts = len(x) // n
         for part, images in enumerate(np.split(x, parts)):
@@ -111,10 +111,17 @@ def views(run, source, names):
           for row, i in zip(cells, picked, strict=True):
             row.append(thumbnail(images[i]))
       elif x.ndim == 4 and draw == 0:
-        strips.append((name, [thumbnail(v) for v in x[:12]]))
+        strips.append((name, [thumbnail(v) for v in x[:COLUMNS]]))
+    draw += 1
+    draws = max(1, min(draws, COLUMNS // max(1, len(columns) // draw)))
   classes = [None if labels is None else names[labels[index[i]]] for i in picked]
   return {"columns": columns, "rows": list(zip(classes, cells, strict=True)), "matrices": matrices, "strips": strips,
-          "step": step, "images": n, "draws": DRAWS, "note": channels(source.shape[2])}
+          "step": step, "images": n, "draws": draws, "crisp": crisp(source.shape), "note": channels(source.shape[2])}
+
+
+def crisp(shape):
+  """Whether images are so small that a browser that enlarges them should keep their pixels square."""
+  return max(shape[:2]) <= 16
 
 
 def method_line(name):
@@ -124,7 +131,7 @@ def method_line(name):
 
 
 def filters(variables, most=64):
-  """{"image", "name", "shape", "shown", "note"} of the first kernel [kh, kw, C, K], each filter scaled to its own range.
+  """{"tiles", "name", "shape", "shown", "width", "note"}: the first kernel [kh, kw, C, K], a PNG for each filter.
 
   The first in path order, one with "stem" or "patch" in its path before others. Raises errors.UsageError for none.
   """

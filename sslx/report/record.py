@@ -9,8 +9,9 @@ PASSING = ("step", "loss", "grad_norm", "lr", "images_per_s", "online_accuracy",
 
 
 def read(workdir):
-  """{"workdir", "path", "config", "environment", "records", "evaluation" or None, "total", "exported", "last", "finished"}.
+  """{"workdir", "path", "config", "environment", "records", "evaluation", "total", "exported", "last", "finished"}.
 
+  evaluation: the content of evaluation.json, or None; total: the planned steps;
   exported: the step of encoder/, or None; last: the newest step that left a trace; finished: the encoder is the run's
   last word. Raises errors.UsageError for a folder that is not a run's, errors.RunError for a file that cannot be read.
   """

@@ -2,6 +2,7 @@
 
 import numpy as np
 from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 from sslx import data, errors, evaluate
 from sslx.evaluate import pixels
@@ -13,7 +14,7 @@ SPACES = {"encoder": "Encoder", "raw": "Raw pixels"}
 
 
 def load(encoder, train, test, seed):
-  """{"train", "test": (images, labels), "encoder", "raw": (unit features of train, of test)} of at most BANK, POINTS."""
+  """{"train", "test": (images, labels), "encoder", "raw": unit features of both}: at most BANK and POINTS."""
   parts = [data.arrays(source, limit, seed)[:2] for source, limit in ((train, BANK), (test, POINTS))]
   found = {"encoder": [evaluate.embed(encoder, x) for x, _ in parts],
            "raw": [pixels.raw(x, encoder.shape) for x, _ in parts]}
@@ -29,7 +30,7 @@ def unit(x):
 
 
 def neighbours(space, names, seed):
-  """{"spaces": [(title, share of agreeing classes or None, rows)]}; a row: (query, [neighbour]); each (URI, class, agrees).
+  """{"spaces": [(title, share of agreeing classes or None, [(query, [neighbour])])]}, each as (URI, class, agrees).
 
   Queries are test images drawn over all classes; neighbours the training images of highest cosine.
   """
@@ -47,7 +48,8 @@ def neighbours(space, names, seed):
              [(pictures.thumbnail(train_images[i]), names[train_labels[i]] if labelled else None,
                bool(train_labels[i] == test_labels[q]) if labelled else None) for i in nearest[q]]) for q in queries]
     out.append((title, share, rows))
-  return {"spaces": out, "count": NEIGHBOURS, "bank": len(train_images), "tests": len(test_images)}
+  return {"spaces": out, "count": NEIGHBOURS, "crisp": pictures.crisp(test_images.shape[1:]), "bank": len(train_images),
+          "tests": len(test_images)}
 
 
 def maps(space, names, seed):
@@ -60,7 +62,9 @@ def maps(space, names, seed):
   charts = []
   for name, title in SPACES.items():
     x = principal(space[name][1], 50)
-    near = TSNE(init=x[:, :2] / x[:, 0].std() * 1e-4, perplexity=min(30.0, n / 4), random_state=seed).fit_transform(x)
+    start = x[:, :2] / x[:, 0].std() * 1e-4
+    with threadpool_limits(1):                             # ten times faster on few cores that others use too
+      near = TSNE(init=start, perplexity=min(30.0, n / 4), random_state=seed).fit_transform(x)
     charts += [(f"{title}, t-SNE", figures.scatter(near, labels, names)),
                (f"{title}, PCA", figures.scatter(x[:, :2], labels, names))]
   legend = [g[:2] for g in figures.class_groups(labels, names)] if labels is not None else []

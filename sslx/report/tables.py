@@ -3,22 +3,21 @@
 import shlex
 
 import numpy as np
+
 from sslx import config as configs, encoders, errors, evaluate, log, methods
+from sslx.augment import recipes
 from sslx.report import figures, record, verdict
 
 HEALTH = {  # measure: (title, digits, what it says)
-    "feature_std": ("Feature spread", 3, "of the embeddings at unit length: 1 is evenly spread, 0 is collapsed onto a point"),
-    "effective_rank": ("Effective rank", 1, "how many dimensions are really in use (RankMe): near 1 is collapsed, more is "
-                                            "usually better"),
+    "feature_std": ("Feature spread", 3, "of embeddings at unit length: 1 is even, 0 is collapsed onto a point"),
+    "effective_rank": ("Effective rank", 1, "dimensions in use (RankMe): near 1 is collapsed, more is usually better"),
     "effective_rank_share": ("Effective rank, share", 3, "the same as a share of all dimensions"),
-    "alpha_req": ("Spectral decay, alpha", 2, "how fast the eigenvalues fall off: about 1 is good, near 0 is flat, large is "
-                                              "collapsed"),
+    "alpha_req": ("Spectral decay", 2, "alpha of the eigenvalues: about 1 is good, near 0 is flat, large is collapsed"),
     "uniformity": ("Uniformity", 2, "how evenly the sphere is filled: 0 is collapsed, the lower the better"),
-    "alignment": ("Alignment", 3, "mean squared distance of two views of an image: 0 is perfect, unless all is collapsed")}
+    "alignment": ("Alignment", 3, "squared distance of two views of an image: 0 is perfect, unless all is collapsed")}
 CURVES = {  # key: (title, what it says, options of figures.curve)
     "loss": ("Loss", "of the pretext task, on the batch of that step", {}),
-    "online_accuracy": ("Online probe", "a linear classifier that learns beside the encoder, on its training batch",
-                        {"percent": True}),
+    "online_accuracy": ("Online probe", "accuracy on the training batch", {"percent": True}),
     "z_std": ("Spread of the projection", "1 is even, 0 is collapsed", {"floor": 0}),
     "lr": ("Learning rate", "warm-up, then decay", {"floor": 0}),
     "grad_norm": ("Gradient norm", "spikes are a sign of trouble", {"floor": 0}),
@@ -26,7 +25,8 @@ CURVES = {  # key: (title, what it says, options of figures.curve)
     "knn": ("kNN during the run", "on test images", {"percent": True}),
     "rankme": ("Effective rank during the run", "near 1 is collapsed", {"floor": 0}),
     "feature_std": ("Feature spread during the run", "of the representation: 1 is even, 0 is collapsed", {"floor": 0})}
-PROTOCOLS = {"knn": "kNN", "linear": "Linear probe", "few_label": "Few labels"}
+PROTOCOLS = {"knn": "kNN", "linear": "Linear probe", "few_label": "Few labels", "health": "Health",
+             "sizes": "Sizes and seed"}
 
 
 def accuracies(evaluation):
@@ -116,25 +116,22 @@ def config_defaults(config):
       base[group] = configs.plain(home.options(config[group]["name"])) if config[group] else {}
     except errors.UsageError:                              # the user's own, not importable here
       base[group] = {}
-  name = config["method"].get("aug", {})
-  if isinstance(name, dict) and name.get("name"):
-    from sslx.augment import recipes
+  aug = config["method"].get("aug")
+  if aug:
     try:
-      base["method"]["aug"] = configs.plain(recipes.options(name["name"]))
+      base["method"]["aug"] = configs.plain(recipes.options(aug["name"]))
     except errors.UsageError:
       base["method"].pop("aug", None)
-  flat = configs.flat(base)
-  return {k: v for k, v in flat.items() if k not in ("encoder.name", "method.name", "method.aug.name")}
+  return {k: v for k, v in configs.flat(base).items() if k not in ("encoder.name", "method.name", "method.aug.name")}
 
 
 def plain(value):
   """A config value as a person writes it."""
   if isinstance(value, list):
     return ", ".join(map(plain, value)) or "(none)"
-  if isinstance(value, float):
-    return f"{value:g}"
-  return {None: "(none)", True: "yes", False: "no", "": "(empty)"}.get(value, str(value)) if not isinstance(
-      value, int) or isinstance(value, bool) else str(value)
+  if isinstance(value, bool) or value in (None, ""):
+    return {None: "(none)", True: "yes", False: "no", "": "(empty)"}[value]
+  return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def environment(record):
@@ -162,5 +159,6 @@ def commands(run):
     out.append(("Go on with this run", f"sslx pretrain --workdir {w}"))
   else:
     out.append(("Take this run further", f"sslx pretrain --workdir {w} --extend total_steps={2 * run['total']}"))
-  return [*out, ("Evaluate its encoder", f"sslx evaluate --workdir {w}"), ("Write this page", f"sslx report --workdir {w}"),
+  return [*out, ("Evaluate its encoder", f"sslx evaluate --workdir {w}"),
+          ("Write this page", f"sslx report --workdir {w}"),
           ("Use its encoder", f"sslx embed --workdir {w} --split test --out embeddings.npz")]

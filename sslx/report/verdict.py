@@ -7,10 +7,14 @@ from sslx import log
 from sslx.report import record
 
 COLLAPSED_STD, COLLAPSED_RANK = 0.05, 1.5
+NARROW_STD, NARROW_RANK = 0.15, 4
 
 
-def verdict(run):
-  """{"status": good | mixed | bad | unknown, "headline", "sentences": [str], "tiles": [(label, value, note)]}."""
+def of(run):
+  """{"status": good | mixed | bad | unknown, "headline", "paragraphs", "next": [(why, command)], "tiles"}.
+
+  tiles: the headline numbers, [(label, value, note)].
+  """
   results, health = comparisons(run["evaluation"]), measured(run)
   if collapsed(health):
     status, headline = "bad", "No: the representation has collapsed."
@@ -22,67 +26,79 @@ def verdict(run):
     status, headline = "unknown", "Not evaluated yet, so nobody can say."
   if not run["finished"]:
     headline = f"{headline[:-1]} (the run is not finished)."
-  sentences = [*accuracy(results), *healthy(health, run), *(unevaluated(run) if not results else ()), *loss(run),
-               *ending(run), *advice(status, results, health, run)]
-  return {"status": status, "headline": headline, "sentences": sentences, "tiles": tiles(run, results, health)}
+  parts = ([*accuracy(results), *(unevaluated(run) if not results else ())],
+           [*healthy(health), *loss(run), *ending(run)], advice(status, results, health, run))
+  return {"status": status, "headline": headline, "paragraphs": [text for p in parts if (text := " ".join(p))],
+          "next": list(commands(run)), "tiles": tiles(run, results, health)}
 
 
 def comparisons(evaluation):
   """[{"protocol", "setting", "encoder", "random", "raw", "over": {baseline: (margin, sign)}}] of the accuracies.
 
-  margin: encoder minus baseline; sign: 1 or -1 where it is larger than twice its standard error (of a test set of that
-  size, and of the draws), else 0.
+  margin: encoder minus baseline; sign: 1 or -1 where it is more than half a point and twice its standard error, else 0.
+  That error is the one over draws for few labels; for one figure on n test images it is that of a share, with half of
+  the mistakes taken to be common to both contenders.
   """
   evaluation = evaluation or {}
   protocols = evaluation.get("protocols", {})
   tests, few = protocols.get("sizes", {}).get("test") or 1000, protocols.get("few_label", {})
-  single = [(p, "", {c: (v, 0.0, 1) for c, v in evaluation.get(p, {}).items()}) for p in ("knn", "linear")]
   draws = lambda setting: few.get("draws_of_share", 3) if setting.endswith("%") else few.get("draws", 10)
-  many = [("few_label", s, {c: (v["mean"], v["std"], draws(s)) for c, v in values.items()})
-          for s, values in evaluation.get("few_label", {}).items()]
+  found = [("few_label", s, {c: (v["mean"], v["std"]**2 / draws(s)) for c, v in values.items()})
+           for s, values in evaluation.get("few_label", {}).items()]
+  found += [(p, "", {c: (v, v * (1 - v) / tests / 2) for c, v in evaluation.get(p, {}).items()})
+            for p in ("linear", "knn")]
   out = []
-  for protocol, setting, values in many + single[::-1]:
+  for protocol, setting, values in found:
     if "encoder" not in values:
       continue
-    variance = {c: v * max(0.0, 1 - v) / tests + std**2 / n for c, (v, std, n) in values.items()}
     over = {}
     for baseline in (c for c in ("raw", "random") if c in values):
       margin = values["encoder"][0] - values[baseline][0]
-      sure = abs(margin) > 2 * math.sqrt(variance["encoder"] + variance[baseline])
+      sure = abs(margin) > max(0.005, 2 * math.sqrt(values["encoder"][1] + values[baseline][1]))
       over[baseline] = margin, int(math.copysign(sure, margin))
     out.append({"protocol": protocol, "setting": setting, "over": over, **{c: v[0] for c, v in values.items()}})
   return out
 
 
+def tally(results, baseline):
+  """(comparisons that the encoder wins, loses) against a baseline."""
+  signs = [r["over"][baseline][1] for r in results if baseline in r["over"]]
+  return signs.count(1), signs.count(-1)
+
+
 def judged(results):
   """(status, headline) of comparisons."""
-  won = {b: sum(r["over"].get(b, (0, 0))[1] > 0 for r in results) for b in ("raw", "random")}
-  lost = {b: sum(r["over"].get(b, (0, 0))[1] < 0 for r in results) for b in ("raw", "random")}
-  n = len(results)
-  if any("random" in r for r in results) and not won["random"]:
+  n, (won, lost), (gained, _) = len(results), tally(results, "raw"), tally(results, "random")
+  if any("random" in r for r in results) and not gained:
     return "bad", "No: the encoder is no better than the same network without any training."
-  if not won["raw"]:
-    what = f"raw pixels do better in {lost['raw']} of {n} comparisons" if lost["raw"] else "it does not beat raw pixels"
-    return "bad" if lost["raw"] else "mixed", f"Not yet: the encoder has learned something, but {what}."
-  if lost["raw"] or lost["random"]:
-    return "mixed", (f"Partly: the encoder beats raw pixels in {won['raw']} of {n} comparisons"
-                     + (f", they beat it in {lost['raw']}" if lost["raw"] else "")
-                     + (f"; an untrained network beats it in {lost['random']}" if lost["random"] else "") + ".")
-  if 2 * won["raw"] < n:
-    return "mixed", f"Partly: the encoder clearly beats raw pixels in {won['raw']} of {n} comparisons and ties the rest."
-  return "good", "Yes: the pretraining worked."
+  if not any("raw" in r for r in results):
+    return "mixed", "It has learned something; how it compares with raw pixels was not measured."
+  if not won and lost:
+    return "bad", f"Not yet: the encoder has learned something, but raw pixels do better in {lost} of {n} comparisons."
+  if not won:
+    return "mixed", "Not yet: the encoder has learned something, but it does not beat raw pixels."
+  if lost:
+    return "mixed", f"Partly: the encoder beats raw pixels in {won} of {n} comparisons, and they beat it in {lost}."
+  if any(r["over"].get("raw", (0, 0))[1] > 0 for r in results if r["protocol"] != "few_label"):
+    return "good", "Yes: the pretraining worked."
+  return "good", "Yes: the pretraining worked, and it shows where labels are few."
 
 
 def accuracy(results):
-  """A sentence on the fewest labels, and one on all of them."""
+  """Sentences: the fewest labels, all of them, and how often which side wins."""
   few = [r for r in results if r["protocol"] == "few_label"]
   full = [r for p in ("linear", "knn") for r in results if r["protocol"] == p]
   for r in few[:1] + full[:1]:
     names = {"raw": "raw pixels", "random": "the same encoder at random initialisation"}
     parts = [f"{100 * abs(margin):.1f} points {'above' if margin >= 0 else 'below'} {names[b]}"
-             + ("" if sign else " (too little to tell apart from chance)") for b, (margin, sign) in r["over"].items()]
+             + ("" if sign else " (which may be chance)") for b, (margin, sign) in r["over"].items()]
     text = f"{setting_words(r)} the encoder reaches {percent(r['encoder'])} accuracy"
     yield f"{text[0].upper()}{text[1:]}" + (f": {' and '.join(parts)}." if parts else ".")
+  counts = [f"{won} against {name}" + (f" (and loses {lost})" if lost else "") for b, name in (
+      ("raw", "raw pixels"), ("random", "the untrained encoder")) for won, lost in [tally(results, b)]
+      if any(b in r for r in results)]
+  if len(results) > 2 and counts:
+    yield f"Of {len(results)} comparisons, counting what is more than chance, it wins {' and '.join(counts)}."
 
 
 def setting_words(r):
@@ -110,7 +126,7 @@ def collapsed(health):
   return (std is not None and std < COLLAPSED_STD) or (rank is not None and rank < COLLAPSED_RANK)
 
 
-def healthy(health, run):
+def healthy(health):
   """Sentences on collapse."""
   std, rank = health.get("feature_std"), health.get("effective_rank")
   if collapsed(health):
@@ -119,23 +135,22 @@ def healthy(health, run):
   elif rank is not None:
     share = health.get("effective_rank_share")
     of = f" of {rank / share:.0f}" if share else ""
-    yield (f"The embedding has not collapsed: it uses the equivalent of {rank:.1f}{of} dimensions"
+    narrow = rank < NARROW_RANK or (std is not None and std < NARROW_STD)
+    yield (f"The embedding {'is narrow, though it has not' if narrow else 'has not'} collapsed: it uses the equivalent "
+           f"of {rank:.1f}{of} dimensions"
            + (f", with a spread of {std:.2f} (0 is collapse, 1 is even)." if std is not None else "."))
 
 
 def unevaluated(run):
-  """What can be said, and done, without accuracies."""
-  w = shlex.quote(run["workdir"])
+  """What can be said without accuracies."""
   for key, words in (("knn", "kNN on test images, measured during the run, stood at {} at step {}."),
                      ("online_accuracy", "The linear probe that learns beside the encoder was right for {} of its "
                                          "training batch at step {}: a sign of life, not a test.")):
     steps, values = record.series(run["records"], key)
     if values:
       yield words.format(percent(values[-1]), steps[-1])
-  if run["evaluation"] is None:
-    yield f"To compare it with an untrained encoder and raw pixels, run: sslx evaluate --workdir {w}"
-  elif "health" in run["evaluation"]:
-    yield "The evaluation had no labels, so accuracies against the baselines are missing."
+  if run["evaluation"] is not None:
+    yield "The evaluation holds no accuracies: for those, the training and the test images need labels."
 
 
 def loss(run):
@@ -159,15 +174,13 @@ def loss(run):
 
 def ending(run):
   """A sentence on a run that is not at its planned end."""
-  w = shlex.quote(run["workdir"])
   if run["finished"] and run["exported"] < run["total"]:
     yield (f"The run ended at step {run['exported']} of {run['total']} because the loss had stopped falling "
            "(stop.plateau).")
   elif not run["finished"]:
     shown = ("no encoder has been exported yet, what is shown comes from the newest checkpoint"
              if run["exported"] is None else f"the encoder shown is that of step {run['exported']}")
-    yield (f"The run is at step {run['last']} of {run['total']}; {shown}. It goes on with: "
-           f"sslx pretrain --workdir {w}")
+    yield f"The run is at step {run['last']} of {run['total']}; {shown}."
   step = (run["evaluation"] or {}).get("step")
   if step is not None and run["exported"] is not None and step != run["exported"]:
     yield f"The evaluation is that of step {step}, not of the final encoder."
@@ -175,15 +188,23 @@ def ending(run):
 
 def advice(status, results, health, run):
   """What to try where it did not work."""
-  w = shlex.quote(run["workdir"])
   if collapsed(health):
     yield ("What to try: a lower optim.lr with a longer optim.warmup, batch norm in the projector, "
            "a larger batch, and a look at the views below: they must differ, and still show the same thing.")
   elif results and status in ("bad", "mixed"):
-    longer = f"a longer run (sslx pretrain --workdir {w} --extend total_steps={2 * run['total']}), "
-    yield (f"What to try: {longer if run['finished'] else ''}other augmentations (in the views below a person should "
-           "still recognise the image, a machine should not match it pixel by pixel), a wider encoder, more images. "
-           "On small, centred images raw pixels are hard to beat once there are many labels.")
+    longer = "a longer run, " if run["finished"] else ""
+    yield (f"What to try: {longer}other augmentations (in the views below a person should still recognise the image, a "
+           "machine should not match it pixel by pixel), a wider encoder, more images. On small, centred images raw "
+           "pixels are hard to beat once there are many labels.")
+
+
+def commands(run):
+  """[(what for, command)] that bring the answer nearer."""
+  w = shlex.quote(run["workdir"])
+  if not run["finished"]:
+    yield "To go on with the run", f"sslx pretrain --workdir {w}"
+  if run["evaluation"] is None:
+    yield "To compare the encoder with an untrained one and with raw pixels", f"sslx evaluate --workdir {w}"
 
 
 def percent(x):
@@ -196,9 +217,9 @@ def tiles(run, results, health):
   out = []
   few = [r for r in results if r["protocol"] == "few_label"]
   for r in few[:1] + [r for p in ("linear", "knn") for r in results if r["protocol"] == p]:
-    label = {"knn": "kNN accuracy", "linear": "Linear probe, all labels"}.get(r["protocol"], setting_words(r)[5:])
-    note = f"{100 * r['over']['raw'][0]:+.1f} points on raw pixels" if "raw" in r["over"] else ""
-    out.append((label[0].upper() + label[1:], percent(r["encoder"]), note.replace("-", "\N{MINUS SIGN}")))
+    label = {"knn": "kNN", "linear": "Linear probe"}.get(r["protocol"], setting_words(r)[5:].replace("one", "One"))
+    note = f"{100 * r['over']['raw'][0]:+.1f} vs raw pixels" if "raw" in r["over"] else ""
+    out.append((label, percent(r["encoder"]), note.replace("-", "\N{MINUS SIGN}")))
   if health.get("effective_rank") is not None:
     share = health.get("effective_rank_share")
     out.append(("Effective rank", f"{health['effective_rank']:.1f}",

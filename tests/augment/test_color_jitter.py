@@ -1,0 +1,70 @@
+"""color_jitter is exactly the four adjustments in a random order, each image its own: for every image one order fits."""
+
+import itertools
+
+import augment_numpy as ref
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sslx import augment
+
+STRENGTHS = {"brightness": 0.3, "contrast": 0.5, "saturation": 0.7, "hue": 0.2}       # all different: they name a draw
+RANGES = {(1 - s, 1 + s) if name != "hue" else (-s, s): name for name, s in STRENGTHS.items()}
+OPS = {name: getattr(ref, name) for name in STRENGTHS}
+
+
+def jittered(monkeypatch, x, p):
+  """(color_jitter of x, {operation: the amounts it drew}); what was drawn is told by its range."""
+  drawn, uniform = {}, jax.random.uniform
+
+  def spy(key, shape=(), dtype=float, minval=0.0, maxval=1.0, **rest):
+    out = uniform(key, shape, dtype, minval, maxval, **rest)
+    if (minval, maxval) in RANGES:
+      assert RANGES[minval, maxval] not in drawn
+      drawn[RANGES[minval, maxval]] = np.asarray(out, float)
+    return out
+
+  with monkeypatch.context() as patch:
+    patch.setattr(jax.random, "uniform", spy)
+    return np.asarray(augment.color_jitter(jax.random.key(3), x, **STRENGTHS, p=p)), drawn
+
+
+@pytest.mark.parametrize("channels, active, images", [(3, tuple(OPS), 150), (1, ("brightness", "contrast"), 24),
+                                                       (5, ("brightness", "contrast"), 24)])
+def test_one_of_all_orders(monkeypatch, channels, active, images):
+  x = np.random.default_rng(1).random((images, 2, 2, channels), np.float32)
+  out, drawn = jittered(monkeypatch, x, 1.0)
+  assert set(drawn) >= set(active)
+  seen = dict.fromkeys(itertools.permutations(active), 0)
+  for i in range(images):
+    fits = []
+    for order in seen:
+      y = x[i].astype(float)
+      for op in order:
+        y = OPS[op](y, drawn[op][i])
+      if np.allclose(out[i], y, atol=3e-6):
+        fits.append(order)
+    assert fits, f"image {i}: no order of the four adjustments gives this"
+    if len(fits) == 1:                                                               # some amounts make two orders equal
+      seen[fits[0]] += 1
+  assert sum(seen.values()) > 0.7 * images
+  assert min(seen.values()) >= 1 and max(seen.values()) < 4 * images / len(seen), seen
+
+
+def test_p(monkeypatch):
+  x = np.random.default_rng(2).random((400, 2, 2, 3), np.float32)
+  changed = lambda p: np.any(jittered(monkeypatch, x, p)[0] != x, axis=(1, 2, 3))
+  assert not changed(0.0).any() and changed(1.0).all()                               # untouched to the bit, or touched
+  assert 0.2 < changed(0.3).mean() < 0.4
+
+
+def test_zero_strengths_change_nothing():
+  x = jnp.asarray(np.random.default_rng(3).random((8, 2, 2, 3), np.float32))
+  jitter = jax.jit(lambda **s: augment.color_jitter(jax.random.key(0), x, **s), static_argnames=tuple(STRENGTHS))
+  assert jnp.array_equal(jitter(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0), x)
+  out = jitter(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.2)
+  np.testing.assert_allclose(out.max(-1), x.max(-1), atol=1e-6)                       # hue alone keeps value and chroma
+  np.testing.assert_allclose(out.min(-1), x.min(-1), atol=1e-6)
+  assert jnp.abs(out - x).max() > 0.1

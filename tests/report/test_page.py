@@ -1,0 +1,247 @@
+"""The page of a tiny run: whole, self-contained, escaped, and honest about what is missing."""
+
+import html.parser
+import json
+import pathlib
+import re
+import shutil
+import types
+
+import pytest
+
+from sslx import checkpoint, config as configs, errors, report, train
+from sslx.report import figures, space
+
+VOID = {"meta", "img", "br", "source", "link", "hr", "input"}
+SECTIONS = ("accuracy", "curves", "views", "neighbours", "map", "filters", "health", "settings", "environment",
+            "protocols", "commands")
+TRIO = lambda a, b, c: {"encoder": a, "random": b, "raw": c}
+EVALUATION = {
+    "knn": TRIO(0.9, 0.5, 0.7), "linear": TRIO(0.9, 0.5, 0.7),
+    "few_label": {s: {k: {"mean": v, "std": 0.02} for k, v in TRIO(0.8, 0.4, 0.6).items()} for s in ("1", "10", "10%")},
+    "health": {"encoder": {"feature_std": 0.7, "effective_rank": 5.0, "effective_rank_share": 0.4, "alpha_req": None},
+               "random": {"feature_std": 0.1, "effective_rank": 2.0, "effective_rank_share": 0.2, "alpha_req": 1.0}},
+    "protocols": {"knn": {"version": "knn-v1", "paper": "Wu <i>", "k": 20}, "sizes": {"test": 400}},
+    "notes": ["<b>a note</b>"], "data": "parts"}
+
+
+class Page(html.parser.HTMLParser):
+  """Checks the balance of tags and collects images, ids, anchors and text."""
+
+  def __init__(self, text):
+    super().__init__()
+    self.open, self.images, self.ids, self.anchors, self.text, self.tags = [], [], [], [], [], set()
+    self.feed(text)
+    self.close()
+    assert not self.open
+
+  def handle_starttag(self, tag, attrs):
+    attrs = dict(attrs)
+    self.tags.add(tag)
+    if tag not in VOID:
+      self.open.append(tag)
+    if tag == "img":
+      assert attrs.get("alt"), "an image without words"
+    self.images += [attrs[k] for k in ("src", "srcset") if k in attrs]
+    self.ids += [attrs["id"]] if "id" in attrs else []
+    self.anchors += [attrs["href"]] if "href" in attrs else []
+
+  def handle_endtag(self, tag):
+    assert self.open.pop() == tag
+
+  def handle_data(self, data):
+    if "style" not in self.open:
+      self.text.append(data)
+
+  def words(self):
+    return " ".join(" ".join(self.text).split())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def importable():
+  with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(str(pathlib.Path(__file__).parent))
+    yield
+
+
+def config(**method):
+  c = configs.default().unlock()
+  c.total_steps, c.batch_size, c.mesh.data = 6, 16, 1
+  c.data.name = "parts.data"
+  c.encoder = {"name": "parts.encoder", "width": 6}
+  c.method = {"name": "parts.method", "noise": 0.2, **method}
+  c.checkpoint.every, c.log.every = 3, 1
+  return c
+
+
+@pytest.fixture(scope="module")
+def trained(importable, tmp_path_factory):
+  path = tmp_path_factory.mktemp("report") / "run"
+  train.train(config(), path)
+  return path
+
+
+@pytest.fixture
+def workdir(trained, tmp_path, monkeypatch):
+  """A copy of the run to damage; charts are not drawn, which is what takes the time."""
+  blank = {"light": "data:image/png;base64,", "dark": "data:image/png;base64,", "width": 1, "height": 1}
+  monkeypatch.setattr(figures, "chart", lambda *a: blank)
+  monkeypatch.setattr(space, "TSNE", lambda **options: types.SimpleNamespace(fit_transform=lambda x: x[:, :2]))
+  return pathlib.Path(shutil.copytree(trained, tmp_path / "a run"))
+
+
+def edit(path, change):
+  content = json.loads(path.read_text())
+  change(content)
+  path.write_text(json.dumps(content))
+
+
+def section(text, name):
+  return Page(text[text.index(f'aria-labelledby="{name}"') - 9:].partition("</section>")[0] + "</section>").words()
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained, tmp_path_factory):
+  path = pathlib.Path(shutil.copytree(trained, tmp_path_factory.mktemp("whole") / "run"))
+  (path / "evaluation.json").write_text(json.dumps(EVALUATION))
+  return path
+
+
+@pytest.fixture(scope="module")
+def whole(evaluated):
+  written = report.write(evaluated)
+  assert written == evaluated / "report.html"
+  return written.read_text()
+
+
+def test_whole_page_is_self_contained_and_well_formed(whole):
+  page = Page(whole)
+  assert len(page.images) > 100 and all(i.startswith("data:image/png;base64,") for i in page.images)
+  assert not re.search(r"https?://|url\(|@import|<script|<link|<iframe|\son\w+=", whole)
+  assert set(SECTIONS) <= set(page.ids) and len(page.ids) == len(set(page.ids))
+  assert page.anchors == [f"#{s}" for s in SECTIONS] and "Not shown" not in page.words()
+  assert {"h1", "h2", "figure", "figcaption", "th", "dl"} <= page.tags and whole.isascii()
+
+
+def test_whole_page_says_what_there_is(whole):
+  words = Page(whole).words()
+  for part in ("Yes: the pretraining worked.", "20.0 points above raw pixels", "80.0 ± 2.0", "own measure", "Affinity",
+               "10 % of the labels", "parts.method", "knn-v1", "not finite", "--extend total_steps=12"):
+    assert part in words, part
+  assert "How to read it" in section(whole, "views") and "second" in section(whole, "views")
+  assert "stacked 3" in section(whole, "views")
+
+
+def test_names_are_escaped(whole):
+  assert "<script>" not in whole and "&lt;script&gt;alert(1)&lt;/script&gt;" in whole
+  assert "<b>" not in whole and "<i>" not in whole and "cats &amp; dogs" in whole
+
+
+def test_changed_settings_are_told_apart(whole):
+  words = section(whole, "settings")
+  assert "data.name parts.data digits" in words and "method.noise 0.2 0.1" in words and "batch_size 16 256" in words
+
+
+def test_the_same_run_gives_the_same_page(whole, evaluated):
+  strip = lambda text: re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "", text)
+  assert strip(report.write(evaluated, out=evaluated / "two.html").read_text()) == strip(whole)
+  assert not list(evaluated.glob(".*.part"))
+
+
+def test_unevaluated(workdir):
+  text = report.write(workdir).read_text()
+  assert "Not evaluated yet" in Page(text).words() and "sslx evaluate --workdir" in section(text, "accuracy")
+  assert "has not been evaluated" in section(text, "protocols")
+
+
+def test_unlabelled(workdir):
+  for path in (workdir / "config.json", workdir / "encoder" / "spec.json"):
+    edit(path, lambda c: c.get("config", c)["data"].update(name="parts.pictures"))
+  (workdir / "evaluation.json").write_text(json.dumps({k: EVALUATION[k] for k in ("health", "protocols", "notes")}))
+  text = report.write(workdir).read_text()
+  assert "without labels" in Page(text).words() and "5.0" in section(text, "health")
+  assert "a labelled test set are needed" in section(text, "accuracy")
+  assert "same class" not in section(text, "neighbours") and "colour" not in section(text, "map")
+
+
+def test_data_gone(workdir):
+  edit(workdir / "config.json", lambda c: c["data"].update(name="folder:/no/such/folder"))
+  edit(workdir / "encoder" / "spec.json", lambda c: c["config"]["data"].update(name="folder:/no/such/folder"))
+  text = report.write(workdir).read_text()
+  for name in ("views", "neighbours", "map"):
+    assert "Not shown" in section(text, name) and "/no/such/folder" in section(text, name)
+  assert "stem/kernel" in section(text, "filters") and "Loss" in section(text, "curves")
+
+
+def test_data_given_as_an_object(workdir):
+  edit(workdir / "environment.json", lambda c: c["data"].update(name="given"))
+  assert "given its data as an object" in section(report.write(workdir).read_text(), "neighbours")
+
+
+def test_data_of_another_shape_or_content(workdir):
+  edit(workdir / "environment.json", lambda c: c["data"].update(fingerprint="0"))
+  assert "data have changed since the run" in Page(report.write(workdir).read_text()).words()
+  edit(workdir / "environment.json", lambda c: c["data"].update(shape=[9, 9, 3]))
+  assert "the run had [9, 9, 3]" in section(report.write(workdir).read_text(), "map")
+
+
+def test_method_without_show_and_no_checkpoints(workdir):
+  edit(workdir / "config.json", lambda c: c["method"].update(shows=False))
+  text = report.write(workdir).read_text()
+  assert "has no `show`" in section(text, "views") and "Encoder, t-SNE" in section(text, "map")
+  edit(workdir / "config.json", lambda c: c["method"].update(shows=True))
+  shutil.rmtree(workdir / "checkpoints")
+  assert "there are no checkpoints" in section(report.write(workdir).read_text(), "views")
+
+
+def test_method_given_as_an_object(workdir):
+  edit(workdir / "config.json", lambda c: c.update(method={"name": "given"}, encoder={}))
+  edit(workdir / "encoder" / "spec.json", lambda c: c.update(encoder={}))
+  text = report.write(workdir).read_text()
+  assert "given its method as an object" in section(text, "views")
+  assert "encoder object of its own" in section(text, "filters") == section(text, "filters")
+
+
+def test_nothing_but_a_config(workdir):
+  for part in ("checkpoints", "encoder"):
+    shutil.rmtree(workdir / part)
+  (workdir / "metrics.jsonl").unlink()
+  text = report.write(workdir).read_text()
+  assert "no records yet" in section(text, "curves") and "is not finished" in Page(text).words()
+  assert "holds no encoder and no checkpoints" in section(text, "filters")
+
+
+def test_a_metrics_file_cut_off_by_a_kill(workdir):
+  with open(workdir / "metrics.jsonl", "a") as f:
+    f.write('{"step": 7, "lo')
+  assert "of 6" in Page(report.write(workdir).read_text()).words()
+
+
+@pytest.mark.parametrize("damage, kind, words", [
+    (lambda w: shutil.rmtree(w), errors.UsageError, "there is no folder"),
+    (lambda w: (w / "config.json").unlink(), errors.UsageError, "is this the workdir of a run"),
+    (lambda w: (w / "config.json").write_text("{}"), errors.UsageError, "not that of a pretraining run"),
+    (lambda w: (w / "config.json").write_text("{"), errors.RunError, "cannot read"),
+    (lambda w: (w / "evaluation.json").write_text("{"), errors.RunError, "evaluation.json")])
+def test_bad_workdir_is_one_line(workdir, damage, kind, words):
+  damage(workdir)
+  with pytest.raises(kind, match=words) as e:
+    report.write(workdir)
+  assert "\n" not in str(e.value) and not (workdir / "report.html").exists()
+
+
+def test_bad_out_is_one_line(workdir):
+  for out in (workdir, workdir / "no" / "page.html"):
+    with pytest.raises(errors.UsageError, match="the report cannot be") as e:
+      report.write(workdir, out=out)
+    assert "\n" not in str(e.value)
+
+
+def test_out_that_cannot_be_written(workdir, monkeypatch):
+  def full(path, text):
+    raise errors.RunError(f"cannot write {path}: No space left on device")
+  (workdir / "report.html").write_text("old")
+  monkeypatch.setattr(checkpoint, "write_text", full)
+  with pytest.raises(errors.RunError, match="No space left"):
+    report.write(workdir)
+  assert (workdir / "report.html").read_text() == "old"
