@@ -28,14 +28,14 @@ def digits():
   c.method = methods.options("simclr", temperature=0.5, widths=(128, 128), norm=True,
                              aug=recipes.options("handwriting"))
   c.optim.lr, c.optim.warmup, c.optim.weight_decay = 0.3, 0.05, 5e-4
-  c.checkpoint.every, c.log.every = 100, 20
+  c.checkpoint.every, c.log.every = 100, 5
   return c
 
 
 def tiny():
   c = digits()
   c.total_steps, c.batch_size = 30, 64
-  c.encoder.width = 4
+  c.encoder.name, c.encoder.width = "resnet10", 4
   c.method.widths = (32, 16)
   c.checkpoint.every, c.log.every = 10, 5
   return c
@@ -49,7 +49,7 @@ def cifar10():
   c.method = methods.options("simclr", temperature=0.2, widths=(128, 128), norm=True, aug=recipes.options(
       "simclr", strength=1.0, blur_p=0.0))
   c.optim.lr, c.optim.weight_decay = 0.12, 5e-4
-  c.checkpoint.every, c.log.every = 200, 20
+  c.checkpoint.every, c.log.every = 195, 39
   return c
 
 

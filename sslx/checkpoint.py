@@ -7,12 +7,15 @@ A workdir holds
   encoder/                          at the end: variables and spec.json, all that `load_encoder` needs
 """
 
+import contextlib
 import dataclasses
+import gc
 import json
 import logging
 import os
 import pathlib
 import shutil
+import sys
 from typing import Any
 
 import jax
@@ -41,7 +44,7 @@ class Encoder:
 def read_json(path):
   """The content of a JSON file, or one clear line."""
   try:
-    return json.loads(pathlib.Path(path).read_text())
+    return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
   except FileNotFoundError:
     raise errors.UsageError(f"there is no {path}: is this the workdir of a run?") from None
   except (OSError, ValueError) as e:
@@ -58,7 +61,7 @@ def write_text(path, text):
   path = pathlib.Path(path)
   part = path.with_name(f".{path.name}.part")
   try:
-    with open(part, "w") as f:
+    with open(part, "w", encoding="utf-8") as f:
       f.write(text)
       f.flush()
       os.fsync(f.fileno())
@@ -81,15 +84,31 @@ def write_npz(path, arrays):
     raise errors.RunError(f"cannot write {path}: {e.strerror or e}") from e
 
 
+@contextlib.contextmanager
+def _quiet():
+  """Keeps what the loader's threads would print of a damaged file off the terminal; its own error is raised anyway."""
+  hook, logger = sys.unraisablehook, logging.getLogger("asyncio")
+  sys.unraisablehook, level = (lambda _: None), logger.level
+  logger.setLevel(logging.CRITICAL)
+  try:
+    yield
+  finally:
+    if sys.exc_info()[0]:
+      gc.collect()
+    sys.unraisablehook = hook
+    logger.setLevel(level)
+
+
 class Checkpoints:
   """The checkpoints of a workdir: asynchronous saves, the last n and the best kept."""
 
   def __init__(self, workdir, *, keep=2, create=True):
     self.path = pathlib.Path(workdir).absolute() / "checkpoints"
     best = policies.BestN(get_metric_fn=lambda m: m["best"], n=1, keep_checkpoints_without_metrics=False)
-    self.manager = ocp.CheckpointManager(self.path, options=ocp.CheckpointManagerOptions(
-        create=create, cleanup_tmp_directories=create, read_only=not create,
-        preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(max(1, keep)), best])))
+    self.manager = ocp.CheckpointManager(
+        self.path, item_handlers=ocp.StandardCheckpointHandler(), options=ocp.CheckpointManagerOptions(
+            create=create, cleanup_tmp_directories=create, read_only=not create,
+            preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(max(1, keep)), best])))
 
   def steps(self):
     """Steps that can be restored, oldest first."""
@@ -139,10 +158,11 @@ class Checkpoints:
     failed = []
     for s in [step] if step is not None else available[::-1]:
       try:
-        return s, self.manager.restore(s, args=ocp.args.StandardRestore(like(s)))
+        with _quiet():
+          return s, self.manager.restore(s, args=ocp.args.StandardRestore(like(s)))
       except Exception as e:  # Orbax raises many types for a damaged folder
         failed.append(s)
-        warn(f"checkpoint {self.path / str(s)} cannot be read ({errors.first_line(e)})")
+        warn(f"checkpoint {self.path / str(s)} cannot be read ({errors.first_line(e)[:80]})")
     if failed:
       raise errors.RunError(f"no checkpoint in {self.path} can be read: steps {failed} are damaged or from another "
                             "run; restore them from a copy, or start again with a new --workdir")

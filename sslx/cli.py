@@ -137,12 +137,13 @@ def encoder_of(args):
 
 def load_data(encoder, name, split):
   """A split of the run's own data (name None), or of another set at the encoder's size."""
-  from sslx import data
-  c = encoder.spec["config"]["data"]
-  if name:
-    return data.load(name, split=split, dir=c["dir"], size=encoder.shape[0], fit=c["fit"])
-  return data.load(c["name"], split=split, dir=c["dir"], size=c["size"], fit=c["fit"], on_error=c["on_error"],
-                   seed=encoder.spec["config"]["seed"], limit=c["limit"] if split == "train" else 0)
+  from ml_collections import ConfigDict
+
+  from sslx import data, train
+  config = ConfigDict(encoder.spec["config"])
+  if not name:
+    return train.load(config, split)
+  return data.load(name, split=split, dir=config.data.dir, size=encoder.shape[0], fit=config.data.fit)
 
 
 def evaluate(args):
@@ -163,7 +164,7 @@ def evaluate(args):
     result = evaluation.evaluate(
         encoder, *splits, protocols=protocols, random=checkpoint.random_encoder(encoder), seed=config["seed"],
         progress=lambda name, share: bar.update(task, description=name, completed=share))
-  result["data"] = args.data or config["data"]["name"]
+  result |= {"data": args.data or config["data"]["name"], "step": encoder.spec["step"]}
   checkpoint.write_json(pathlib.Path(args.workdir) / "evaluation.json", result)
   table = Table("protocol", "setting", "encoder", "random", "raw pixels")
   for row in evaluation.rows(result):

@@ -117,9 +117,13 @@ def override(config, arguments):
         known, old = home.options(value), dict(parent[last])
         parent[last] = home.options(value, **{k: v for k, v in old.items() if k in known and k != "name"})
   allowed = flat(config)
-  for key, _ in pairs:
+  for n, (key, value) in enumerate(pairs):
     if key not in allowed:
       raise errors.unknown("config key", key, allowed)
+    if isinstance(allowed[key], tuple) and not value.startswith("("):                    # 128,64 or knn,linear
+      items = [i.strip() for i in value.split(",") if i.strip()]
+      words = any(isinstance(i, str) for i in allowed[key])
+      pairs[n] = key, f"({''.join((repr(i) if words else i) + ',' for i in items)})"
   values = flags.FlagValues()
   argv = ["sslx", *(f"--config.{k}={v}" for k, v in pairs)]
   try:

@@ -23,7 +23,7 @@ def say(line):
 def read(path):
   """The records of a metrics.jsonl; a last line cut off by a kill is left out."""
   records = []
-  for line in pathlib.Path(path).read_text().splitlines() if pathlib.Path(path).exists() else []:
+  for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines() if pathlib.Path(path).exists() else []:
     try:
       records.append(json.loads(line))
     except ValueError:
@@ -44,7 +44,7 @@ class Log:
     self.path = pathlib.Path(workdir) / "metrics.jsonl"
     self.records = [r for r in read(self.path) if r["step"] <= start]
     write_text(self.path, "".join(json.dumps(r) + "\n" for r in self.records))
-    self.file = open(self.path, "a")  # noqa: SIM115
+    self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
     self.board = SummaryWriter(str(workdir), purge_step=start + 1)
     self.total, self.unit, self.also, self.tick, self.done = total, unit, also, time.monotonic(), start
     self.bar = progress(TextColumn("{task.completed}/{task.total}"), TextColumn("{task.fields[note]}"))

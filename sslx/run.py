@@ -23,8 +23,9 @@ def resolve(config, examples, extend=None):
   if bool(c.total_steps) == bool(c.total_epochs):
     raise errors.UsageError(f"set one of total_steps ({c.total_steps}) and total_epochs ({c.total_epochs}), not "
                             f"{'both' if c.total_steps else 'neither'}")
-  if c.batch_size < 1:
-    raise errors.UsageError(f"batch_size is {c.batch_size}; it must be at least 1")
+  if not 1 <= c.batch_size <= examples:
+    raise errors.UsageError(f"batch_size {c.batch_size} does not fit a data set of {examples} examples: it must be from "
+                            f"1 to {examples}")
   if c.total_epochs:
     c.total_steps, c.total_epochs = max(1, int(c.total_epochs * examples) // c.batch_size), 0.0
   if c.precision not in ("float32", "bfloat16"):
@@ -71,23 +72,21 @@ def enter(workdir, config, now, extend=None):
     workdir.mkdir(parents=True, exist_ok=True)
   except OSError as e:
     raise errors.RunError(f"cannot make the workdir {workdir}: {e.strerror}") from e
-  if (workdir / "config.json").exists():
-    old, then = checkpoint.read_json(workdir / "config.json"), checkpoint.read_json(workdir / "environment.json")
+  begun = any((workdir / "checkpoints").glob("[0-9]*"))
+  if extend and not begun:
+    raise errors.UsageError(f"there is no run in {workdir} to extend")
+  if begun:
+    old, then = (checkpoint.read_json(workdir / f) for f in ("config.json", "environment.json"))
     apart = configs.difference(old, wanted)
     if extend:
-      for key in ("total_steps", "total_epochs"):
-        apart.pop(key, None)
+      apart.pop("total_steps", None)
     for key in ("fingerprint", "shape", "examples"):
       if then["data"][key] != now["data"][key]:
         apart[f"data ({key})"] = (then["data"][key], now["data"][key])
-    if apart and any((workdir / "checkpoints").glob("[0-9]*")):
+    if apart:
       lines = "; ".join(f"{k} was {a!r}, is {b!r}" for k, (a, b) in apart.items())
       raise errors.UsageError(f"{workdir} holds another run: {lines}. Give a new --workdir, or the old settings "
                               "(only --extend total_steps=N may change the length)")
-  elif extend:
-    raise errors.UsageError(f"there is no run in {workdir} to extend")
-  elif any(workdir.glob("checkpoints/*")):
-    raise errors.UsageError(f"{workdir} has checkpoints but no config.json: it is not a workdir that can be continued")
   checkpoint.write_json(workdir / "environment.json", now)
   checkpoint.write_json(workdir / "config.json", wanted)
 

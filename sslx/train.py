@@ -53,7 +53,7 @@ def make_step(method, tx, total_steps, mesh=None):
         train.params, train.state, views, rng_loss, train.step / total_steps)
     updates, opt = tx.update(grads, train.opt, train.params)
     params = optax.apply_updates(train.params, updates)
-    metrics = {"loss": loss, "grad_norm": optax.global_norm(grads), **metrics}
+    metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads), **metrics}
     return TrainState(step=train.step + 1, params=params, state=state, opt=opt), metrics
 
   return step
@@ -133,7 +133,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
     errors.RunError: a non-finite loss, a full disk; the last good checkpoint stays.
     errors.Stopped: SIGTERM or SIGINT asked the run to end; all is saved, the same call goes on.
   """
-  source = load(config, "train") if data is None else datasets.from_sequence("given", data)
+  source = load(config, "train") if data is None else datasets.given(data)
   config = run.resolve(config, len(source), extend)
   total, size, mesh = config.total_steps, config.batch_size, make_mesh(config)
   if method:
@@ -230,7 +230,7 @@ def evaluation(config, source, test, encoder, load_test):
   """A function variables -> (values for the log, the number that "best" compares), for use during the run."""
   bank = datasets.arrays(source, config.evaluate.train, config.seed)
   test = load(config, "test") if load_test else test
-  queries = None if test is None else datasets.arrays(datasets.from_sequence("test", test), config.evaluate.test,
+  queries = None if test is None else datasets.arrays(datasets.given(test), config.evaluate.test,
                                                       config.seed)
   labelled = bank[1] is not None and queries is not None and queries[1] is not None
   protocols, best = config.evaluate.protocols, config.checkpoint.best

@@ -18,6 +18,7 @@ def to_float(image):
 
 def normalize(image, mean, std):
   """(image - mean) / std, a channel each; where the channel counts differ, the mean of the given values serves all."""
+  image = jnp.asarray(image)
   if not jnp.issubdtype(image.dtype, jnp.floating):
     raise errors.UsageError(f"an image of {image.dtype} where floats in [0, 1] are needed: bring it there by to_float")
   fit = lambda v: jnp.asarray(v if len(v) in (1, image.shape[-1]) else [sum(v) / len(v)], image.dtype)
@@ -32,7 +33,7 @@ def _wide(amount, image):
 
 
 def rounded(x):
-  """x rounded to one bit less, which keeps a compiler from fusing the product x into a sum: the same bits everywhere."""
+  """x rounded to one bit less, which keeps a compiler from fusing the product x into a sum: same bits everywhere."""
   kind = jnp.finfo(x.dtype)
   return jax.lax.reduce_precision(x, kind.nexp, kind.nmant - 1)
 
@@ -45,7 +46,7 @@ def _grey(image):
 
 
 def _mean(grey):
-  """The mean of each image [..., H, W, 1], kept as [..., 1, 1, 1]: a product with ones, whose order of summing is fixed."""
+  """The mean of each image [..., H, W, 1] as [..., 1, 1, 1]: a product with ones, whose order of summing is fixed."""
   H, W = grey.shape[-3:-1]
   total = jnp.einsum("...p,p->...", grey.reshape(*grey.shape[:-3], H * W), jnp.ones(H * W, grey.dtype),
                      precision=jax.lax.Precision.HIGHEST)
@@ -113,10 +114,11 @@ def color_jitter(key, image, *, brightness=0.4, contrast=0.4, saturation=0.4, hu
   shape, color = image.shape[:-3], image.shape[-1] == 3
   keys = jax.random.split(key, 6)
   on = jax.random.bernoulli(keys[0], p, shape)
-  draw = lambda k, s: jnp.where(on, jax.random.uniform(k, shape, image.dtype, max(0.0, 1.0 - s), 1.0 + s), 1)
+  draw = lambda k, s: jax.random.uniform(k, shape, image.dtype, max(0.0, 1.0 - s), 1.0 + s)
   factors = [draw(keys[1], brightness), draw(keys[2], contrast), draw(keys[3], saturation if color else 0.0)]
   order = jnp.argsort(jax.random.uniform(keys[5], (*shape, 4)), -1)                     # order[..., i]: i-th operation
   place = jnp.argsort(order, -1)                                                       # place[..., op]; 3 = hue
+  original = image
   def blends(image, slots):
     for slot in slots:
       is_op = [(place[..., op] == slot[0]) & (slot[1] == (place[..., op] > place[..., 3])) for op in range(3)]
@@ -128,6 +130,6 @@ def color_jitter(key, image, *, brightness=0.4, contrast=0.4, saturation=0.4, hu
     return image
   image = blends(image, [(i, False) for i in range(3)])
   if color and hue:
-    turned = adjust_hue(image, jax.random.uniform(keys[4], shape, image.dtype, -hue, hue))
-    image = jnp.where(on[..., None, None, None], turned, image)
-  return blends(image, [(i, True) for i in range(1, 4)])
+    image = adjust_hue(image, jax.random.uniform(keys[4], shape, image.dtype, -hue, hue))
+  image = blends(image, [(i, True) for i in range(1, 4)])
+  return jnp.where(on[..., None, None, None], image, original)

@@ -12,7 +12,7 @@ from sslx import errors, options
 from sslx.data import decode, memory, prepared, source as sources, tfds
 from sslx.data.loader import arrays as arrays, batches as batches
 from sslx.data.prepared import directory as directory
-from sslx.data.source import Source as Source
+from sslx.data.source import Source as Source, from_array as from_array
 
 BUILT_IN = ("digits", "fashion_mnist")
 FORMS = ("tfds:NAME", "folder:PATH", "npz:PATH", "package.module")
@@ -107,6 +107,11 @@ def listing(dir=None):
   return out + [prepared.describe(meta) for meta in prepared.sets(dir).values()]
 
 
+def given(sequence, name="given"):
+  """A Source over your own sequence (`len` and `[i]`) of dicts of equally shaped arrays: "image", "label", ..."""
+  return sources.labelled(sources.from_sequence(name, sequence))
+
+
 def _kind(name, dir):
   """("folder", PATH), ("npz", PATH), ("tfds", NAME), ("prepared" | "own" | a built-in, name)."""
   kind, colon, path = str(name).partition(":")
@@ -131,10 +136,9 @@ def _own(name, strict, soft):
   factory = options.imported("data set", name, "load")
   known = options.known(factory)
   default = {"split": "train", "size": 0, "fit": "crop"}
-  given = {k: v for k, v in strict.items() if k in known or v != default[k]}
-  made = options.call("data set", name, factory, **given, **{k: v for k, v in soft.items() if k in known})
-  made = sources.from_sequence(name, made)
-  return sources.labelled(made)
+  wanted = {k: v for k, v in strict.items() if k in known or v != default[k]}
+  soft = {k: v for k, v in soft.items() if k in known}
+  return given(options.call("data set", name, factory, **wanted, **soft), name)
 
 
 def _fashion(split, dir, size, fit):

@@ -10,8 +10,8 @@ from sslx import errors
 from sslx.augment.color import normalize
 
 VARIANTS = {  # name: (blocks a stage, bottleneck)
-    "resnet18": ((2, 2, 2, 2), False), "resnet34": ((3, 4, 6, 3), False), "resnet50": ((3, 4, 6, 3), True),
-    "resnet101": ((3, 4, 23, 3), True), "resnet152": ((3, 8, 36, 3), True)}
+    "resnet10": ((1, 1, 1, 1), False), "resnet18": ((2, 2, 2, 2), False), "resnet34": ((3, 4, 6, 3), False),
+    "resnet50": ((3, 4, 6, 3), True), "resnet101": ((3, 4, 23, 3), True), "resnet152": ((3, 8, 36, 3), True)}
 
 
 def make(variant, *, width=64, stem="imagenet", zero_init=False, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),

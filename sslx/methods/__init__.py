@@ -25,7 +25,8 @@ def _find(name):
 
 def describe(name):
   """The first line of the method's docstring: its name and paper."""
-  return (importlib.import_module(f"{__name__}.{name}").__doc__ or "").partition("\n")[0]
+  module = importlib.import_module(_find(name).__module__)
+  return (module.__doc__ or "").partition("\n")[0]
 
 
 def options(name, **changed):

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
+from PIL import Image
 
 CONTENDERS = {"encoder": "Encoder", "random": "Random initialisation", "raw": "Raw pixels"}
 MARKERS = {"encoder": "o", "random": "s", "raw": "^"}
@@ -23,9 +24,9 @@ def chart(draw, width=352, height=224):
   """draw(axes, palette) once for each palette, on a transparent ground."""
   out = {"width": width, "height": height}
   for name, colors in PALETTES.items():
-    figure = Figure(figsize=(width / 100, height / 100), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100 * DENSITY, facecolor="none", layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot(facecolor="none")
     for side, spine in axes.spines.items():
       spine.set_visible(side in ("left", "bottom"))
       spine.set_color(colors["muted"])
@@ -36,15 +37,16 @@ def chart(draw, width=352, height=224):
     for text in (axes.xaxis.label, axes.yaxis.label):
       text.set_color(colors["muted"])
       text.set_fontsize(8.5)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100 * DENSITY, transparent=True)
-    out[name] = uri(buffer.getvalue())
+    canvas.draw()
+    out[name] = png(np.asarray(canvas.buffer_rgba()))
   return out
 
 
-def uri(png):
-  """A PNG's bytes as a data URI."""
-  return "data:image/png;base64," + base64.b64encode(png).decode()
+def png(pixels):
+  """uint8 [H, W] or [H, W, 3 or 4] as a PNG data URI."""
+  buffer = io.BytesIO()
+  Image.fromarray(pixels).save(buffer, "png")
+  return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def curve(steps, values, *, percent=False, floor=None, mark=None):

@@ -1,7 +1,5 @@
 """Pictures: small images as PNG data URIs, the method's own views, the first layer's filters."""
 
-import io
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,7 +34,7 @@ def channels(count):
 
 def thumbnail(image):
   """An image as a PNG data URI: small ones enlarged so that each pixel is a square, large ones reduced."""
-  return png(sized(rgb(image)))
+  return figures.png(sized(rgb(image)))
 
 
 def sized(x):
@@ -46,12 +44,6 @@ def sized(x):
     return np.asarray(Image.fromarray(x).resize(new, Image.Resampling.LANCZOS))
   factor = -(-SMALL // side)
   return x.repeat(factor, 0).repeat(factor, 1)
-
-
-def png(x):
-  buffer = io.BytesIO()
-  Image.fromarray(x).save(buffer, "png")
-  return figures.uri(buffer.getvalue())
 
 
 def spread(labels, count, rng):
@@ -150,6 +142,6 @@ def filters(variables, most=64):
     low, high = x.min(), x.max()
     tiles.append(rgb((x - low) / (high - low) if high > low else np.full_like(x, 0.5)))
   factor = max(1, -(-48 // max(kh, kw)))
-  tiles = [png(t.repeat(factor, 0).repeat(factor, 1)) for t in tiles]
+  tiles = [figures.png(t.repeat(factor, 0).repeat(factor, 1)) for t in tiles]
   return {"tiles": tiles, "name": name, "shape": kernel.shape, "shown": len(tiles), "width": factor * kw,
           "note": None if c in (1, 3) else f"Each is the mean over its {c} input channels."}

@@ -153,7 +153,7 @@ def commands(run):
   """[(what it does, command)]."""
   w = shlex.quote(run["workdir"].rstrip("/") or "/")
   new = shlex.quote((run["workdir"].rstrip("/") or "run") + "-again")
-  out = [("The same run once more, in a new folder; another version of the data is refused",
+  out = [("The same run once more, in a new folder",
           f"mkdir {new} && cp {w}/config.json {w}/environment.json {new}/\nsslx pretrain --workdir {new}")]
   if not run["finished"]:
     out.append(("Go on with this run", f"sslx pretrain --workdir {w}"))

@@ -54,7 +54,7 @@ def crop_resize(x, box, size):
 
 
 def affine(x, angle, translate, scale, shear):
-  """out(M p) = x(p) about the centre, M = move * turn * shear y * shear x * scale: for each output pixel, p = M^-1 of it."""
+  """out(M p) = x(p) about the centre, M = move turn shear_y shear_x scale: every output pixel looks up its p."""
   H, W, C = x.shape
   a, sx, sy = np.deg2rad([angle, *shear])
   turn = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])

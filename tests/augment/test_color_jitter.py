@@ -1,4 +1,4 @@
-"""color_jitter is exactly the four adjustments in a random order, each image its own: for every image one order fits."""
+"""color_jitter is exactly the four adjustments in a random order, each image its own: one order fits every image."""
 
 import itertools
 
@@ -10,12 +10,13 @@ import pytest
 
 from sslx import augment
 
-STRENGTHS = {"brightness": 0.3, "contrast": 0.5, "saturation": 0.7, "hue": 0.2}       # all different: they name a draw
+STRENGTHS = {"brightness": 0.7, "contrast": 0.8, "saturation": 0.9, "hue": 0.4}       # all different: they name a draw
 RANGES = {(1 - s, 1 + s) if name != "hue" else (-s, s): name for name, s in STRENGTHS.items()}
+QUICK = {"xla_backend_optimization_level": 0}                        # a tenth of the time to compile random draws
 OPS = {name: getattr(ref, name) for name in STRENGTHS}
 
 
-def jittered(monkeypatch, x, p):
+def jittered(monkeypatch, x):
   """(color_jitter of x, {operation: the amounts it drew}); what was drawn is told by its range."""
   drawn, uniform = {}, jax.random.uniform
 
@@ -23,21 +24,24 @@ def jittered(monkeypatch, x, p):
     out = uniform(key, shape, dtype, minval, maxval, **rest)
     if (minval, maxval) in RANGES:
       assert RANGES[minval, maxval] not in drawn
-      drawn[RANGES[minval, maxval]] = np.asarray(out, float)
+      drawn[RANGES[minval, maxval]] = out
     return out
+
+  def run(x):
+    return augment.color_jitter(jax.random.key(3), x, **STRENGTHS), drawn
 
   with monkeypatch.context() as patch:
     patch.setattr(jax.random, "uniform", spy)
-    return np.asarray(augment.color_jitter(jax.random.key(3), x, **STRENGTHS, p=p)), drawn
+    return jax.tree.map(np.asarray, jax.jit(run, compiler_options=QUICK)(x))
 
 
 @pytest.mark.parametrize("channels, active, images", [(3, tuple(OPS), 150), (1, ("brightness", "contrast"), 24),
                                                        (5, ("brightness", "contrast"), 24)])
 def test_one_of_all_orders(monkeypatch, channels, active, images):
-  x = np.random.default_rng(1).random((images, 2, 2, channels), np.float32)
-  out, drawn = jittered(monkeypatch, x, 1.0)
+  x = np.clip(np.random.default_rng(1).normal(0.5, 0.5, (images, 3, 3, channels)), 0, 1).astype(np.float32)
+  out, drawn = jittered(monkeypatch, x)
   assert set(drawn) >= set(active)
-  seen = dict.fromkeys(itertools.permutations(active), 0)
+  seen, unique = dict.fromkeys(itertools.permutations(active), 0), 0
   for i in range(images):
     fits = []
     for order in seen:
@@ -47,23 +51,26 @@ def test_one_of_all_orders(monkeypatch, channels, active, images):
       if np.allclose(out[i], y, atol=3e-6):
         fits.append(order)
     assert fits, f"image {i}: no order of the four adjustments gives this"
-    if len(fits) == 1:                                                               # some amounts make two orders equal
-      seen[fits[0]] += 1
-  assert sum(seen.values()) > 0.7 * images
-  assert min(seen.values()) >= 1 and max(seen.values()) < 4 * images / len(seen), seen
+    for order in fits:                                                              # without clipping some orders agree
+      seen[order] += 1 / len(fits)
+    unique += len(fits) == 1
+  assert unique > 0.3 * images
+  assert min(seen.values()) > 0.2 * images / len(seen) and max(seen.values()) < 3 * images / len(seen), seen
 
 
-def test_p(monkeypatch):
+def test_p():
   x = np.random.default_rng(2).random((400, 2, 2, 3), np.float32)
-  changed = lambda p: np.any(jittered(monkeypatch, x, p)[0] != x, axis=(1, 2, 3))
+  jitter = jax.jit(lambda p: augment.color_jitter(jax.random.key(3), x, **STRENGTHS, p=p), compiler_options=QUICK)
+  changed = lambda p: np.any(jitter(p) != x, axis=(1, 2, 3))
   assert not changed(0.0).any() and changed(1.0).all()                               # untouched to the bit, or touched
   assert 0.2 < changed(0.3).mean() < 0.4
 
 
 def test_zero_strengths_change_nothing():
   x = jnp.asarray(np.random.default_rng(3).random((8, 2, 2, 3), np.float32))
-  jitter = jax.jit(lambda **s: augment.color_jitter(jax.random.key(0), x, **s), static_argnames=tuple(STRENGTHS))
-  assert jnp.array_equal(jitter(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0), x)
+  jitter = jax.jit(lambda **s: augment.color_jitter(jax.random.key(0), x, **s), static_argnames=tuple(STRENGTHS),
+                   compiler_options=QUICK)
+  np.testing.assert_allclose(jitter(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0), x, atol=1.2e-7)
   out = jitter(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.2)
   np.testing.assert_allclose(out.max(-1), x.max(-1), atol=1e-6)                       # hue alone keeps value and chroma
   np.testing.assert_allclose(out.min(-1), x.min(-1), atol=1e-6)

