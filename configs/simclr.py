@@ -46,8 +46,8 @@ def cifar10():
   c.total_epochs, c.batch_size = 20.0, 256
   c.data.name, c.data.limit = "tfds:cifar10", 10_000
   c.encoder = encoders.options("resnet18", width=16, stem="small")
-  c.method = methods.options("simclr", temperature=0.2, widths=(128, 128), norm=True, aug=recipes.options(
-      "simclr", strength=1.0, blur_p=0.0))
+  c.method = methods.options("simclr", temperature=0.2, widths=(128, 128), norm=True, last_norm=True,
+                             aug=recipes.options("simclr", blur_p=0.0))
   c.optim.lr, c.optim.weight_decay = 0.12, 5e-4
   c.checkpoint.every, c.log.every = 195, 39
   return c

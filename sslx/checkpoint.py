@@ -104,10 +104,11 @@ class Checkpoints:
 
   def __init__(self, workdir, *, keep=2, create=True):
     self.path = pathlib.Path(workdir).absolute() / "checkpoints"
-    best = policies.BestN(get_metric_fn=lambda m: m["best"], n=1, keep_checkpoints_without_metrics=False)
+    score = lambda metrics: metrics["best"]
+    best = policies.BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False)
     self.manager = ocp.CheckpointManager(
         self.path, item_handlers=ocp.StandardCheckpointHandler(), options=ocp.CheckpointManagerOptions(
-            create=create, cleanup_tmp_directories=create, read_only=not create,
+            create=create, cleanup_tmp_directories=create, read_only=not create, best_fn=score,
             preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(max(1, keep)), best])))
 
   def steps(self):
@@ -234,7 +235,10 @@ def _from_checkpoint(path, step, module):
   spec = spec_of(read_json(path / "config.json"), read_json(path / "environment.json"))
   module = module or _module(spec)
   checkpoints = Checkpoints(path, create=False)
-  step = checkpoints.best_step() if step == "best" else step
+  if step == "best":
+    step = checkpoints.best_step()
+    if step is None:
+      raise errors.UsageError(f"{path} recorded no best checkpoint: set evaluate.every, or give a step")
   if not checkpoints.steps():
     raise errors.UsageError(f"{path} has no checkpoint yet: let the run reach its first one")
   step, tree = checkpoints.restore_plain(step)

@@ -163,7 +163,7 @@ def evaluate(args):
     task = bar.add_task("evaluating", total=1.0)
     result = evaluation.evaluate(
         encoder, *splits, protocols=protocols, random=checkpoint.random_encoder(encoder), seed=config["seed"],
-        progress=lambda name, share: bar.update(task, description=name, completed=share))
+        views=view_pair(config, splits[1][0]) if "health" in protocols else None, progress=lambda name, share: bar.update(task, description=name, completed=share))
   result |= {"data": args.data or config["data"]["name"], "step": encoder.spec["step"]}
   checkpoint.write_json(pathlib.Path(args.workdir) / "evaluation.json", result)
   table = Table("protocol", "setting", "encoder", "random", "raw pixels")
@@ -172,6 +172,17 @@ def evaluate(args):
   log.Console().print(table)
   for note in result.get("notes", []):
     log.say(note)
+
+
+def view_pair(config, images):
+  """Two views of each image by the run's own augmentation, for the alignment of positive pairs; None if it has none."""
+  import jax
+
+  from sslx.augment import recipes
+  if not config["method"].get("aug"):
+    return None
+  aug = jax.jit(recipes.make(**config["method"]["aug"]))
+  return [jax.device_get(aug(jax.random.key(i), images)) for i in range(2)]
 
 
 def embed(args):
@@ -203,10 +214,11 @@ def data(args):
 
   from sslx import data as datasets, log
   if args.action == "list":
-    rows = datasets.listing(args.dir)
-    table = Table(*(rows[0] if rows else ["name"]))
-    for row in rows:
-      table.add_row(*("" if v is None else str(v) for v in row.values()))
+    table = Table("name", "splits", "shape", "classes", "skipped", "path")
+    for r in datasets.listing(args.dir):
+      table.add_row(r["name"], ", ".join(f"{k} {v}" for k, v in r["splits"].items()),
+                    "x".join("any" if n is None else str(n) for n in r["shape"]),
+                    str(len(r["classes"])) if r["classes"] else "", str(r["skipped"] or ""), r["path"])
     log.Console().print(table)
     return
   if not args.source:
@@ -215,7 +227,10 @@ def data(args):
     task = bar.add_task("preparing", total=None)
     found = datasets.prepare(args.source, dir=args.dir, as_name=args.name, on_error=args.on_error,
                              progress=lambda done, total: bar.update(task, completed=done, total=total))
-  log.say(", ".join(f"{k} {v}" for k, v in found.items()))
+  splits = ", ".join(f"{k} {v}" for k, v in found["splits"].items())
+  log.say(f"{found['name']}: {splits}; {found['skipped']} corrupt, {found['ignored']} no images; in {found['path']}")
+  for note in found["notes"]:
+    log.say(note)
 
 
 def list_(args):

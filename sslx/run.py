@@ -35,6 +35,13 @@ def resolve(config, examples, extend=None):
   return c
 
 
+def prefer_determinism(config):
+  """Asks XLA for exact operations on GPU, which resuming to the bit needs; in force if no device was used before."""
+  flag = "--xla_gpu_deterministic_ops=true"
+  if config.deterministic and flag not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+
+
 def environment(source, classes):
   """Versions, devices, commit and data of a run, as JSON; with `spec_of`, all that a checkpoint needs to be read."""
   device = jax.devices()[0]

@@ -93,8 +93,13 @@ def build(config):
 def load(config, split):
   """The data of a config: its "train" or "test" split."""
   c = config.data
-  return datasets.load(c.name, split=split, dir=c.dir, size=c.size, fit=c.fit, on_error=c.on_error, seed=config.seed,
-                       limit=c.limit if split == "train" else 0)
+  with logs.progress() as bar:
+    def progress(done, total):
+      if not bar.tasks:
+        bar.add_task("checking and copying images, once")
+      bar.update(bar.task_ids[0], completed=done, total=total)
+    return datasets.load(c.name, split=split, dir=c.dir, size=c.size, fit=c.fit, on_error=c.on_error, seed=config.seed,
+                         limit=c.limit if split == "train" else 0, progress=progress)
 
 
 def check_reads(method, batch):
@@ -133,6 +138,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
     errors.RunError: a non-finite loss, a full disk; the last good checkpoint stays.
     errors.Stopped: SIGTERM or SIGINT asked the run to end; all is saved, the same call goes on.
   """
+  run.prefer_determinism(config)
   source = load(config, "train") if data is None else datasets.given(data)
   config = run.resolve(config, len(source), extend)
   total, size, mesh = config.total_steps, config.batch_size, make_mesh(config)

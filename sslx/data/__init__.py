@@ -20,7 +20,7 @@ SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "tes
           "val": "validation", "valid": "validation", "validation": "validation"}
 
 
-def load(name, *, split="train", dir=None, size=0, fit="crop", limit=0, on_error="raise", seed=0):
+def load(name, *, split="train", dir=None, size=0, fit="crop", limit=0, on_error="raise", seed=0, progress=None):
   """A data set as a Source of images [H, W, C], uint8, uint16 or float32 in [0, 1], with labels if it has them.
 
   Args:
@@ -33,6 +33,7 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", limit=0, on_error
     fit: crop (short side to size, middle kept) | squash (both sides to size).
     limit: only the first N examples of a shuffle by `seed`; 0 = all.
     on_error: raise | skip: corrupt images, found once when a folder is prepared.
+    progress: called with (files done, files in all) while a folder is prepared.
 
   Raises:
     UsageError: an unknown name, a missing path, options that do not fit the images.
@@ -48,11 +49,11 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", limit=0, on_error
     raise errors.UsageError(f"data.size is {size}; give a side in pixels, or 0 to keep the images as they are")
   split, (kind, path) = SPLITS[split], _kind(name, dir)
   if kind == "folder":
-    meta = prepared.prepare(path, dir)
+    meta = prepared.prepare(path, dir, progress=progress)
     prepared.check(meta, on_error)
     source = prepared.load(meta, split, size, fit)
   elif kind == "prepared":
-    meta = prepared.current(name, dir)
+    meta = prepared.current(name, dir, progress)
     prepared.check(meta, on_error)
     source = prepared.load(meta, split, size, fit)
   elif kind == "tfds":

@@ -44,9 +44,9 @@ def evaluate(encoder, train, test, *, protocols=tuple(PROTOCOLS), random=None, v
       raise errors.UsageError(f"{name} set: {len(x)} images and {len(y)} labels; each image needs one")
   if not run:
     return {"protocols": {}, "notes": notes}
-  labelled = run != ["health"]
+  labelled = run != ["health"]                             # a test set is read, too
   records = {"encoder": encoder} | ({"random": random} if random is not None else {})
-  done, total = 0, len(records) * (1 + len(run)) + labelled * (1 + len(set(run) - {"health"}))
+  done, total = 0, len(records) * (1 + len(run)) + 1 + len(run)
 
   def step(name):
     nonlocal done
@@ -61,20 +61,23 @@ def evaluate(encoder, train, test, *, protocols=tuple(PROTOCOLS), random=None, v
   width = features["encoder"][0].shape[1]
   sizes = {"train": len(train_x), "test": 0 if test_x is None else len(test_x), "width": width, "seed": seed}
   out = {p: {} for p in run} | {"protocols": {p: {**PROTOCOLS[p]} for p in run} | {"sizes": sizes}, "notes": notes}
+  raw = [pixels.raw(x, encoder.shape) for x in ((train_x, test_x) if labelled else (train_x,))]
+  sizes["raw"] = raw[0].shape[1]
   if labelled:
     sizes["classes"] = len(np.unique(train_y))
     notes += unseen(train_y, test_y)
-    raw = [pixels.raw(x, encoder.shape) for x in (train_x, test_x)]
-    reduced = pixels.principal(*raw, width) if {"linear", "few_label"} & set(run) else None
-    sizes["raw"], sizes["raw_principal"] = raw[0].shape[1], reduced[0].shape[1] if reduced else None
-    step("pixels, raw")
+  if {"linear", "few_label"} & set(run):
+    reduced = pixels.principal(*raw, width)
+    sizes["raw_principal"] = reduced[0].shape[1]
+  step("pixels, raw")
 
-  for name in features | ({"raw": None} if labelled else {}):
+  for name in (*features, "raw"):
     if "knn" in run:
       x, z = raw if name == "raw" else features[name]
       out["knn"][name] = knn(x, train_y, z, test_y)
       step(f"knn, {name}")
-    x, z = reduced if name == "raw" else features[name] if labelled else (None, None)
+    if {"linear", "few_label"} & set(run):
+      x, z = reduced if name == "raw" else features[name]
     options = {"standardise": name != "raw", "seed": seed}
     if "linear" in run:
       result = linear(x, train_y, z, test_y, **options)
@@ -88,9 +91,11 @@ def evaluate(encoder, train, test, *, protocols=tuple(PROTOCOLS), random=None, v
         out["protocols"]["few_label"].setdefault("C", {}).setdefault(setting, {})[name] = result["C"]
         notes += [] if result["converged"] else [f"few_label {setting}, {name}: L-BFGS stopped before it converged"]
       step(f"few_label, {name}")
-    if "health" in run and name != "raw":
-      pair = views and [finite(name, embed(records[name], v)) for v in views]
-      out["health"][name] = health(features[name][0], pair, seed=seed)
+    if "health" in run:
+      form = (lambda v: pixels.raw(v, encoder.shape)) if name == "raw" else (
+          lambda v, name=name: finite(name, embed(records[name], v)))
+      x = raw[0] if name == "raw" else features[name][0]
+      out["health"][name] = health(x, views and [form(v) for v in views], seed=seed)
       step(f"health, {name}")
   if "few_label" in run:
     notes += [f"few_label {setting}: left out, {why}" for setting, why in left_out(train_y).items()]

@@ -8,16 +8,17 @@ from sslx.augment import recipes
 from sslx.methods import base
 
 
-def make(encoder, *, temperature=0.5, widths=(2048, 128), norm=False, aug=recipes.simclr()):
+def make(encoder, *, temperature=0.5, widths=(2048, 128), norm=False, last_norm=False, aug=recipes.simclr()):
   """SimCLR on `encoder`.
 
   Args:
     temperature: of NT-Xent.
     widths: of the projector's layers; the last is the dimension K that is contrasted.
-    norm: batch norm in the projector's hidden layers.
+    norm, last_norm: batch norm in the projector's hidden layers, and on its output; the paper's text has neither, small
+      models on small images learn faster with both.
     aug: (key, image) -> view.
   """
-  net = base.Network(encoder, heads.MLP(widths, norm))
+  net = base.Network(encoder, heads.MLP(widths, norm, last_norm))
 
   def init(rng, batch):
     params, stats = base.init(net, rng, batch["image"])

@@ -75,7 +75,7 @@ def forward(v, x, stem, bottleneck):
 @pytest.mark.parametrize("bottleneck", [False, True])
 def test_forward(stem, bottleneck):
   module = resnet.make(((1, 1), bottleneck), width=4, stem=stem, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
-  x = RNG.random((2, 13, 10, 3), np.float32)
+  x = RNG.random((2, 16, 13, 3), np.float32)                    # even and odd sides after the stem: padding shows
   spec = jax.eval_shape(module.init, jax.eval_shape(lambda: jax.random.key(0)), x)
   v = jax.tree.map(lambda s: RNG.uniform(0.5, 1.5, s.shape).astype(np.float32), spec)
   v["params"] = jax.tree.map(lambda a: RNG.normal(0, 0.3, a.shape).astype(np.float32), v["params"])

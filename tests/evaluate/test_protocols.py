@@ -153,13 +153,18 @@ IMAGES = (X.reshape(-1, 8, 8, 1) * 255).astype(np.uint8)
 SETS = (IMAGES[:600], Y[:600]), (IMAGES[600:700], Y[600:700])
 
 
+def test_knn_alone():
+  r = evaluate(record(), *SETS, protocols=("knn",))
+  assert set(r["knn"]) == {"encoder", "raw"} and r["knn"]["raw"] > 0.9
+
+
 def test_evaluate_everything():
   calls = []
   r = evaluate(record(), *SETS, random=record(1), progress=lambda *a: calls.append(a),
                views=(IMAGES[:50], IMAGES[:50, ::-1]))
   three = {"encoder", "random", "raw"}
   assert set(r) == {"knn", "linear", "few_label", "health", "protocols", "notes"}
-  assert set(r["knn"]) == set(r["linear"]) == three and set(r["health"]) == {"encoder", "random"}
+  assert set(r["knn"]) == set(r["linear"]) == set(r["health"]) == three
   assert list(r["few_label"]) == list(SETTINGS)
   assert all(set(v) == three and set(v["raw"]) == {"mean", "std"} for v in r["few_label"].values())
   assert json.loads(json.dumps(r, allow_nan=False)) == r and r["notes"] == []
@@ -172,7 +177,7 @@ def test_evaluate_everything():
   assert shares == sorted(shares) and shares[-1] == 1 and len(set(shares)) == len(shares)
   table = rows(r)
   assert ("knn", "k=20", r["knn"]["encoder"], r["knn"]["random"], r["knn"]["raw"]) in table
-  assert ("health", "feature_std", *(r["health"][c]["feature_std"] for c in ("encoder", "random")), None) in table
+  assert ("health", "feature_std", *(r["health"][c]["feature_std"] for c in ("encoder", "random", "raw"))) in table
   assert len(table) == 1 + 1 + 7 + 6
 
 
