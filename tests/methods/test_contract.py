@@ -110,7 +110,7 @@ def test_two_devices_give_the_same_step(run):
 
 
 def test_views_have_the_same_bits_on_eight_devices(run):
-  views = jax.jit(run.method.views)
+  views = jax.jit(run.method.views, compiler_options={"xla_backend_optimization_level": 3})     # as outside of tests
   out = []
   for n in (1, 8):
     mesh = jax.make_mesh((n,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:n])
