@@ -163,7 +163,8 @@ def evaluate(args):
     task = bar.add_task("evaluating", total=1.0)
     result = evaluation.evaluate(
         encoder, *splits, protocols=protocols, random=checkpoint.random_encoder(encoder), seed=config["seed"],
-        views=view_pair(config, splits[1][0]) if "health" in protocols else None, progress=lambda name, share: bar.update(task, description=name, completed=share))
+        views=view_pair(config, splits[1][0]) if "health" in protocols else None,
+        progress=lambda name, share: bar.update(task, description=name, completed=share))
   result |= {"data": args.data or config["data"]["name"], "step": encoder.spec["step"]}
   checkpoint.write_json(pathlib.Path(args.workdir) / "evaluation.json", result)
   table = Table("protocol", "setting", "encoder", "random", "raw pixels")

@@ -24,8 +24,8 @@ def resolve(config, examples, extend=None):
     raise errors.UsageError(f"set one of total_steps ({c.total_steps}) and total_epochs ({c.total_epochs}), not "
                             f"{'both' if c.total_steps else 'neither'}")
   if not 1 <= c.batch_size <= examples:
-    raise errors.UsageError(f"batch_size {c.batch_size} does not fit a data set of {examples} examples: it must be from "
-                            f"1 to {examples}")
+    raise errors.UsageError(f"batch_size {c.batch_size} does not fit a data set of {examples} examples: it must be "
+                            f"from 1 to {examples}")
   if c.total_epochs:
     c.total_steps, c.total_epochs = max(1, int(c.total_epochs * examples) // c.batch_size), 0.0
   if c.precision not in ("float32", "bfloat16"):

@@ -32,7 +32,8 @@ def test_pretrain_again_and_without_a_config(workdir, capsys):
 
 
 def test_evaluate_embed_and_report(workdir, tmp_path, capsys):
-  assert cli.main(["evaluate", "--workdir", workdir, "--protocols", "knn,health", "--train", "100", "--test", "50"]) == 0
+  few = ["--protocols", "knn,health", "--train", "100", "--test", "50"]
+  assert cli.main(["evaluate", "--workdir", workdir, *few]) == 0
   result = json.loads(pathlib.Path(workdir, "evaluation.json").read_text())
   assert set(result["knn"]) == {"encoder", "random", "raw"}
   assert result["step"] == 4
@@ -61,8 +62,9 @@ def test_own_images_in_a_folder(tmp_path, capsys):
   assert cli.main(["embed", "--workdir", str(tmp_path / "run"), "--out", str(tmp_path / "e.npz")]) == 0
   with np.load(tmp_path / "e.npz") as z:
     assert z["paths"].shape == (4,)
-  assert cli.main(["data", "prepare", f"folder:{tmp_path}/photos", "--name", "pets", "--dir", f"{tmp_path}/prepared"]) == 0
-  assert cli.main(["data", "list", "--dir", f"{tmp_path}/prepared"]) == 0
+  where = ["--dir", f"{tmp_path}/prepared"]
+  assert cli.main(["data", "prepare", f"folder:{tmp_path}/photos", "--name", "pets", *where]) == 0
+  assert cli.main(["data", "list", *where]) == 0
   assert "pets" in capsys.readouterr().out
 
 
@@ -75,11 +77,13 @@ def test_lists(capsys):
 @pytest.mark.parametrize(("argv", "code", "says"), [
     (["pretrian"], 2, "did you mean pretrain"), ([], 2, "command"), (["list", "method"], 2, "did you mean methods"),
     (["pretrain"], 2, "--config"), (["pretrain", "--config", "configs/simlcr.py", "--workdir", "x"], 2, "simclr.py"),
-    (["pretrain", "--config", CONFIG], 2, "--workdir"), (["pretrain", "--config", CONFIG + "y"], 2, "did you mean tiny"),
+    (["pretrain", "--config", CONFIG], 2, "--workdir"),
+    (["pretrain", "--config", CONFIG + "y"], 2, "did you mean tiny"),
     (["pretrain", "--config", CONFIG, "--workdir", "x", "--config.batch_sise=3"], 2, "did you mean batch_size"),
     (["pretrain", "--config", CONFIG, "--workdir", "x", "--config.method.name=simcrl"], 2, "did you mean simclr"),
     (["pretrain", "--config", CONFIG, "--workdir", "x", "--extend", "steps=4"], 2, "total_steps=N"),
-    (["evaluate", "--workdir", "nowhere"], 2, "nowhere"), (["embed", "--workdir", "nowhere", "--out", "x"], 2, "nowhere"),
+    (["evaluate", "--workdir", "nowhere"], 2, "nowhere"),
+    (["embed", "--workdir", "nowhere", "--out", "x"], 2, "nowhere"),
     (["report", "--workdir", "nowhere"], 2, "nowhere"), (["data", "prepare"], 2, "folder:PATH"),
     (["data", "prepare", "folder:nowhere"], 2, "nowhere")])
 def test_errors_are_one_line(argv, code, says, capsys, monkeypatch, tmp_path):

@@ -85,7 +85,7 @@ def test_stopped_and_resumed_ends_with_the_same_bytes(straight, tmp_path):
   with pytest.raises(errors.Stopped, match="SIGTERM at step 6 of 12"):
     train.train(tiny(), tmp_path, log=stop)
   assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-  with open(tmp_path / "metrics.jsonl", "a") as f:         # what a kill leaves: records past the checkpoint, half a line
+  with open(tmp_path / "metrics.jsonl", "a") as f:         # what a kill leaves: later records, half a line
     f.write('{"step": 8, "loss": 1.0}\n{"step": 9, "lo')
   train.train(tiny(log__every=2, checkpoint__every=5), tmp_path)
   assert all(np.array_equal(a, b) for a, b in zip(leaves(straight[0], 12), leaves(tmp_path, 12), strict=True))
@@ -135,8 +135,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 
 
 def test_own_data_method_and_evaluation_during_the_run(tmp_path):
-  train_set, test_set = ([{"image": x["image"], "label": x["label"]} for x in data.load("digits", split=s).take(range(n))]
-                         for s, n in (("train", 64), ("test", 40)))
+  plain = lambda split, n: [{k: x[k] for k in ("image", "label")} for x in data.load("digits", split=split).take(range(n))]
+  train_set, test_set = plain("train", 64), plain("test", 40)
   encoder = encoders.make("own.encoder", width=4)
   method = methods.make("simclr", encoder, widths=(8,), aug=lambda key, image: image / 255)
   c = tiny(total_steps=4, evaluate__every=2, checkpoint__keep=1)
@@ -185,7 +185,7 @@ def test_the_curve_does_not_depend_on_the_devices():
     curves = []
     for n in (1, 2, 8):
       c = tiny(mesh__data=n)
-      mesh, (encoder, method) = train.make_mesh(c), train.build(c)
+      mesh, method = train.make_mesh(c), train.build(c)[1]
       tx = optim.make(c.optim, 50, c.batch_size)
       batches = data.batches(data.load("digits"), batch_size=c.batch_size, seed=0)
       state = train.init_state(method, tx, jax.random.key(0), next(batches))
