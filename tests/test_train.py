@@ -135,7 +135,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 
 
 def test_own_data_method_and_evaluation_during_the_run(tmp_path):
-  plain = lambda split, n: [{k: x[k] for k in ("image", "label")} for x in data.load("digits", split=split).take(range(n))]
+  digits = lambda split, n: data.load("digits", split=split).take(range(n))
+  plain = lambda split, n: [{k: x[k] for k in ("image", "label")} for x in digits(split, n)]
   train_set, test_set = plain("train", 64), plain("test", 40)
   encoder = encoders.make("own.encoder", width=4)
   method = methods.make("simclr", encoder, widths=(8,), aug=lambda key, image: image / 255)
