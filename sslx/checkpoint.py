@@ -26,7 +26,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy as policies
 
 from sslx import encoders, errors, methods
 
-logging.getLogger("absl").setLevel(logging.ERROR)
+logging.getLogger("absl").setLevel(logging.CRITICAL)        # Orbax logs tracebacks of errors that it raises as well
 
 
 @dataclasses.dataclass(frozen=True)

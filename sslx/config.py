@@ -134,7 +134,7 @@ def override(config, arguments):
   return config
 
 
-FREE = ("mesh", "checkpoint", "log", "evaluate", "data.workers", "data.dir")   # may differ when a run is continued
+FREE = ("mesh", "checkpoint", "log", "evaluate", "stop", "data.workers", "data.dir")   # may differ when a run is continued
 
 
 def flat(c, prefix=""):
