@@ -67,7 +67,8 @@ def write_text(path, text):
       os.fsync(f.fileno())
     os.replace(part, path)
   except OSError as e:
-    part.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+      part.unlink(missing_ok=True)
     raise errors.RunError(f"cannot write {path}: {e.strerror or e}") from e
 
 
@@ -80,7 +81,8 @@ def write_npz(path, arrays):
       np.savez(f, **arrays)
     os.replace(part, path)
   except OSError as e:
-    part.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+      part.unlink(missing_ok=True)
     raise errors.RunError(f"cannot write {path}: {e.strerror or e}") from e
 
 
@@ -93,8 +95,7 @@ def _quiet():
   try:
     yield
   finally:
-    if sys.exc_info()[0]:
-      gc.collect()
+    gc.collect()
     sys.unraisablehook = hook
     logger.setLevel(level)
 
@@ -157,13 +158,13 @@ class Checkpoints:
     if step is not None and step not in available:
       raise errors.UsageError(f"no checkpoint of step {step} in {self.path}: there are {available or 'none'}")
     failed = []
-    for s in [step] if step is not None else available[::-1]:
-      try:
-        with _quiet():
+    with _quiet():
+      for s in [step] if step is not None else available[::-1]:
+        try:
           return s, self.manager.restore(s, args=ocp.args.StandardRestore(like(s)))
-      except Exception as e:  # Orbax raises many types for a damaged folder
-        failed.append(s)
-        warn(f"checkpoint {self.path / str(s)} cannot be read ({errors.first_line(e)[:80]})")
+        except Exception as e:  # Orbax raises many types for a damaged folder
+          failed.append(s)
+          warn(f"checkpoint {self.path / str(s)} cannot be read ({errors.first_line(e)[:80]})")
     if failed:
       raise errors.RunError(f"no checkpoint in {self.path} can be read: steps {failed} are damaged or from another "
                             "run; restore them from a copy, or start again with a new --workdir")
@@ -189,8 +190,12 @@ def export_encoder(path, variables, spec):
     with ocp.StandardCheckpointer() as saver:
       saver.save(part / "variables", jax.tree.map(np.asarray, variables))
     write_json(part / "spec.json", spec)
-    shutil.rmtree(path, ignore_errors=True)
+    old = path.with_name(f".{path.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+      os.replace(path, old)
     os.replace(part, path)
+    shutil.rmtree(old, ignore_errors=True)
   except (OSError, ValueError) as e:
     raise errors.RunError(f"cannot export the encoder to {path}: {errors.first_line(e)}") from e
 
@@ -207,8 +212,9 @@ def load_encoder(path, *, step=None, module=None):
   """
   path = pathlib.Path(path)
   folder = path if (path / "spec.json").exists() else path / "encoder"
-  if step is None and (folder / "spec.json").exists():
-    spec = read_json(folder / "spec.json")
+  newest = max((int(p.name) for p in path.glob("checkpoints/*") if p.name.isdigit()), default=0)
+  spec = read_json(folder / "spec.json") if step is None and (folder / "spec.json").exists() else None
+  if spec and spec["step"] >= newest:
     module = module or _module(spec)
     abstract = jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *spec["shape"]), float))
     one = jax.sharding.SingleDeviceSharding(jax.devices()[0])

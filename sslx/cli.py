@@ -83,6 +83,8 @@ def parser():
 def main(argv=None):
   """Runs one command and returns its exit code; errors are one line on stderr."""
   argv = sys.argv[1:] if argv is None else list(argv)
+  if str(pathlib.Path.cwd()) not in sys.path:
+    sys.path.insert(0, str(pathlib.Path.cwd()))              # dotted names are looked for here too
   try:
     args, rest = parser().parse_known_args(argv)
     if args.command != "pretrain" and rest:
@@ -91,7 +93,7 @@ def main(argv=None):
     args.run(args)
     return 0
   except (Exception, KeyboardInterrupt) as e:  # the last resort: whatever it is, a person gets one line
-    if "--debug" in argv:
+    if "--debug" in argv and not isinstance(e, errors.Stopped):
       raise
     codes = {errors.Stopped: 3, errors.UsageError: 2, errors.RunError: 1, KeyboardInterrupt: 130}
     code = next((c for kind, c in codes.items() if isinstance(e, kind)), None)
@@ -102,15 +104,13 @@ def main(argv=None):
 
 def pretrain(args):
   """sslx pretrain"""
-  from ml_collections import ConfigDict
-
   from sslx import checkpoint, config as configs
   if not args.config and not args.workdir:
     raise errors.UsageError("pretrain needs --config FILE and --workdir DIR; for a run that exists --workdir is enough")
   if args.config:
     config = configs.load(args.config)
   else:
-    config = ConfigDict(checkpoint.read_json(pathlib.Path(args.workdir) / "config.json"))
+    config = configs.restored(checkpoint.read_json(pathlib.Path(args.workdir) / "config.json"))
   config = configs.override(config, args.overrides)
   if args.show:
     print(config)
@@ -143,7 +143,8 @@ def load_data(encoder, name, split):
   config = ConfigDict(encoder.spec["config"])
   if not name:
     return train.load(config, split)
-  return data.load(name, split=split, dir=config.data.dir, size=encoder.shape[0], fit=config.data.fit)
+  return data.load(name, split=split, dir=config.data.dir, size=encoder.shape[0], fit=config.data.fit,
+                   on_error=config.data.on_error)
 
 
 def evaluate(args):
@@ -166,7 +167,12 @@ def evaluate(args):
         views=view_pair(config, splits[1][0]) if "health" in protocols else None,
         progress=lambda name, share: bar.update(task, description=name, completed=share))
   result |= {"data": args.data or config["data"]["name"], "step": encoder.spec["step"]}
-  checkpoint.write_json(pathlib.Path(args.workdir) / "evaluation.json", result)
+  path = pathlib.Path(args.workdir) / "evaluation.json"
+  old = checkpoint.read_json(path) if path.exists() else {}
+  size = lambda r: [r.get("protocols", {}).get("sizes", {}).get(k) for k in ("train", "test")]
+  if [*map(old.get, ("data", "step")), *size(old)] == [*map(result.get, ("data", "step")), *size(result)]:
+    result = {**old, **result, "protocols": {**old["protocols"], **result["protocols"]}}
+  checkpoint.write_json(path, result)
   table = Table("protocol", "setting", "encoder", "random", "raw pixels")
   for row in evaluation.rows(result):
     table.add_row(*(f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v) for v in row))
@@ -176,14 +182,14 @@ def evaluate(args):
 
 
 def view_pair(config, images):
-  """Two views of each image by the run's own augmentation, for the alignment of positive pairs; None if it has none."""
+  """Two views of 512 images by the run's own augmentation, for the alignment of positive pairs; None if it has none."""
   import jax
 
   from sslx.augment import recipes
   if not config["method"].get("aug"):
     return None
   aug = jax.jit(recipes.make(**config["method"]["aug"]))
-  return [jax.device_get(aug(jax.random.key(i), images)) for i in range(2)]
+  return [jax.device_get(aug(jax.random.key(i), images[:512])) for i in range(2)]
 
 
 def embed(args):

@@ -12,7 +12,6 @@
 import importlib.util
 import json
 import pathlib
-import sys
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -58,14 +57,14 @@ def default():
   c.optim.clip = 0.0              # global norm that gradients are clipped to; 0 = off
 
   c.checkpoint = ConfigDict()
-  c.checkpoint.every = 1000       # steps
+  c.checkpoint.every = 1000       # steps; 0 = by minutes alone
   c.checkpoint.minutes = 0.0      # or minutes, whichever comes first; 0 = steps alone
   c.checkpoint.keep = 2           # the last n; the best one is kept beside them
   c.checkpoint.best = "auto"      # what "best" means: knn | rankme | auto (knn where labels exist, else rankme) | none
 
   c.evaluate = ConfigDict()
   c.evaluate.every = 0            # steps between evaluations during the run; 0 = only when asked
-  c.evaluate.protocols = ("knn", "health")             # of knn, linear, few_label, health
+  c.evaluate.protocols = ("knn", "health")             # during the run: of knn, health
   c.evaluate.train = 10_000       # at most that many training and ...
   c.evaluate.test = 2_000         # ... test examples (0 = all)
   c.online_probe = True           # a linear probe learns beside the encoder, without touching it (labelled sets only)
@@ -84,14 +83,37 @@ def load(text):
     raise errors.unknown("config file", name, near)
   spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
   module = importlib.util.module_from_spec(spec)
-  sys.path.insert(0, str(pathlib.Path.cwd()))                # dotted names are looked for here too
   try:
     spec.loader.exec_module(module)
   except (SyntaxError, ImportError, NameError) as e:
     raise errors.UsageError(f"{path} cannot be loaded: {type(e).__name__}: {errors.first_line(e)}") from e
   if not hasattr(module, "get_config"):
     raise errors.UsageError(f"{path} defines no get_config(arg): see configs/simclr.py")
-  return module.get_config(variant) if variant else module.get_config()
+  try:
+    return module.get_config(variant) if variant else module.get_config()
+  except (AttributeError, KeyError, TypeError) as e:        # a typo in a key, a value of the wrong type
+    raise errors.UsageError(f"{path}: get_config failed: {errors.first_line(e)}") from e
+
+
+def restored(saved):
+  """The locked ConfigDict of a run's config.json, with its types back: tuples, and keys that were left open."""
+  from sslx import encoders, methods
+  from sslx.augment import recipes
+  tuples = lambda group: {k: tuple(v) if isinstance(v, list) else v for k, v in group.items() if v is not None}
+  c = default().unlock()
+  for key, value in saved.items():
+    if key in ("encoder", "method"):
+      if not value or value.get("name") == "given":
+        raise errors.UsageError(f"this run had its {key} as an object: continue it from Python, with the same object")
+      value = tuples(value)
+      if "aug" in value:
+        value["aug"] = recipes.options(**tuples(value["aug"]))
+      c[key] = {"encoder": encoders, "method": methods}[key].options(**value)
+    elif isinstance(value, dict):
+      c[key].update(tuples(value))
+    else:
+      c[key] = value
+  return c.lock()
 
 
 def override(config, arguments):
@@ -112,10 +134,12 @@ def override(config, arguments):
   for group, home in (("encoder", encoders), ("method", methods), ("method.aug", recipes)):
     for key, value in pairs:
       if key == f"{group}.name":
-        *path, last = group.split(".")
-        parent = config[path[0]] if path else config
-        known, old = home.options(value), dict(parent[last])
-        parent[last] = home.options(value, **{k: v for k, v in old.items() if k in known and k != "name"})
+        parent = config.method if group == "method.aug" else config
+        last = group.rpartition(".")[2]
+        if last not in parent:
+          raise errors.UsageError(f"{key} cannot be set: the method {config.method.name} of this config has no {last}")
+        with config.unlocked():
+          parent[last] = home.options(value, **{k: v for k, v in parent[last].items() if k in home.accepted(value)})
   allowed = flat(config)
   for n, (key, value) in enumerate(pairs):
     if key not in allowed:
@@ -134,7 +158,8 @@ def override(config, arguments):
   return config
 
 
-FREE = ("mesh", "checkpoint", "log", "evaluate", "stop", "data.workers", "data.dir")   # may differ when a run is continued
+FREE = ("mesh", "checkpoint", "log", "evaluate", "stop", "data.name", "data.workers",
+        "data.dir")     # may differ on resume; that the data are the same is seen by their fingerprint
 
 
 def flat(c, prefix=""):

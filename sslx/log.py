@@ -1,5 +1,6 @@
 """The numbers of a run: metrics.jsonl, TensorBoard, a progress bar, and whether the loss still falls."""
 
+import contextlib
 import json
 import math
 import pathlib
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
 
+from sslx import errors
 from sslx.checkpoint import write_text
 
 console = Console(stderr=True, highlight=False)
@@ -55,11 +57,15 @@ class Log:
     """Appends one record, to the file, TensorBoard and the caller's own function."""
     record = {"step": step, **{k: float(v) for k, v in values.items()}}
     self.records.append(record)
-    self.file.write(json.dumps(record) + "\n")
-    self.file.flush()
-    for k, v in record.items():
-      if k != "step":
-        self.board.add_scalar(k, v, step)
+    try:
+      self.file.write(json.dumps(record) + "\n")
+      self.file.flush()
+    except OSError as e:
+      raise errors.RunError(f"cannot write {self.path}: {e.strerror or e}") from e
+    if self.board.file_writer.event_writer._worker.is_alive():       # else its queue would fill and block the run
+      for k, v in record.items():
+        if k != "step":
+          self.board.add_scalar(k, v, step)
     if self.also:
       self.also(record)
 
@@ -86,16 +92,19 @@ class Log:
 
   def close(self):
     self.bar.stop()
-    self.file.close()
-    self.board.close()
+    with contextlib.suppress(OSError):                      # what could not be written was told by `write`
+      self.file.close()
+      self.board.close()
 
 
-def plateau(losses, *, window=20, share=0.002):
+def plateau(losses, *, window=20, share=0.02):
   """The step since which the loss has stopped falling, or None. losses: [(step, loss)].
 
-  The mean of the last `window` records against the `window` before them: the fall must exceed `share` of all that has
-  been gained since the start and twice its own standard error.
+  The mean of the last window (20 records, or a fifth of all) against the window before it: it has stopped when the
+  fall, at the upper end of its uncertainty (two standard errors), is below `share` of all that was gained since the
+  start and a thousandth of the loss.
   """
+  window = max(window, len(losses) // 5)
   if len(losses) < 3 * window:
     return None
   values = [v for _, v in losses]
@@ -103,6 +112,5 @@ def plateau(losses, *, window=20, share=0.002):
   fall = statistics.fmean(before) - statistics.fmean(last)
   error = math.sqrt((statistics.variance(before) + statistics.variance(last)) / window)
   gained = max(0.0, statistics.fmean(first) - statistics.fmean(last))
-  return losses[-window][0] if fall < max(share * gained, 2 * error) else None
-
-
+  enough = share * gained + 0.001 * abs(statistics.fmean(first))
+  return losses[-window][0] if fall + 2 * error < enough else None

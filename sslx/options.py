@@ -37,11 +37,16 @@ def known(factory):
 
 def call(kind, name, factory, *args, **options):
   """factory(*args, **options), with one clear line for an option it does not know."""
-  allowed = {p.name for p in inspect.signature(factory).parameters.values() if p.kind == p.KEYWORD_ONLY}
+  allowed = accepted(factory)
   for option in options:
     if option not in allowed:
       raise errors.unknown(f"option of {kind} {name}", option, allowed)
   return factory(*args, **options)
+
+
+def accepted(factory):
+  """The names of all options a factory takes, those without a default and those that are functions among them."""
+  return {p.name for p in inspect.signature(factory).parameters.values() if p.kind == p.KEYWORD_ONLY}
 
 
 def filled(kind, name, factory, changed):

@@ -1,5 +1,6 @@
 """What surrounds a run: its workdir and whether it may go on there, what it ran on, the signals that stop it."""
 
+import fcntl
 import importlib.metadata
 import os
 import pathlib
@@ -20,6 +21,9 @@ def resolve(config, examples, extend=None):
   c = config.copy_and_resolve_references().unlock()
   if extend:
     c.total_steps, c.total_epochs = int(extend["total_steps"]), 0.0
+  if min(c.total_steps, c.total_epochs, c.log.every - 1, c.checkpoint.every, c.evaluate.every) < 0:
+    raise errors.UsageError("total_steps, total_epochs, checkpoint.every and evaluate.every cannot be negative, and "
+                            "log.every is at least 1")
   if bool(c.total_steps) == bool(c.total_epochs):
     raise errors.UsageError(f"set one of total_steps ({c.total_steps}) and total_epochs ({c.total_epochs}), not "
                             f"{'both' if c.total_steps else 'neither'}")
@@ -30,6 +34,11 @@ def resolve(config, examples, extend=None):
     c.total_steps, c.total_epochs = max(1, int(c.total_epochs * examples) // c.batch_size), 0.0
   if c.precision not in ("float32", "bfloat16"):
     raise errors.unknown("precision", c.precision, ("float32", "bfloat16"))
+  kind, _, path = c.data.name.partition(":")
+  if kind in ("folder", "npz"):                             # so that later commands find it from anywhere
+    c.data.name = f"{kind}:{os.path.abspath(os.path.expanduser(path))}"
+  if c.data.dir:
+    c.data.dir = os.path.abspath(os.path.expanduser(c.data.dir))
   if c.precision == "bfloat16" and c.encoder and c.encoder.get("dtype") is None:
     c.encoder.dtype = "bfloat16"
   return c
@@ -52,6 +61,7 @@ def environment(source, classes):
                   "processes": jax.process_count()},
       "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
       "commit": commit(),
+      "x64": bool(jax.config.jax_enable_x64),
       "data": {"name": source.name, "examples": len(source), "shape": list(source.shape), "dtype": str(source.dtype),
                "classes": classes, "fingerprint": source.fingerprint, "skipped": source.skipped}}
 
@@ -71,6 +81,8 @@ def commit():
 def enter(workdir, config, now, extend=None):
   """Makes `workdir` the run's: writes config.json and environment.json, or checks that the run there is the same one.
 
+  Returns a lock, to be closed at the end of the run.
+
   config: the resolved ConfigDict, which `extend` may change; now: environment(...). Raises errors.UsageError with the
   difference for a run of other numbers, errors.RunError where the folder cannot be written.
   """
@@ -79,23 +91,51 @@ def enter(workdir, config, now, extend=None):
     workdir.mkdir(parents=True, exist_ok=True)
   except OSError as e:
     raise errors.RunError(f"cannot make the workdir {workdir}: {e.strerror}") from e
-  begun = any((workdir / "checkpoints").glob("[0-9]*"))
-  if extend and not begun:
-    raise errors.UsageError(f"there is no run in {workdir} to extend")
-  if begun:
-    old, then = (checkpoint.read_json(workdir / f) for f in ("config.json", "environment.json"))
-    apart = configs.difference(old, wanted)
-    if extend:
-      apart.pop("total_steps", None)
-    for key in ("fingerprint", "shape", "examples"):
-      if then["data"][key] != now["data"][key]:
-        apart[f"data ({key})"] = (then["data"][key], now["data"][key])
-    if apart:
-      lines = "; ".join(f"{k} was {a!r}, is {b!r}" for k, (a, b) in apart.items())
-      raise errors.UsageError(f"{workdir} holds another run: {lines}. Give a new --workdir, or the old settings "
-                              "(only --extend total_steps=N may change the length)")
-  checkpoint.write_json(workdir / "environment.json", now)
-  checkpoint.write_json(workdir / "config.json", wanted)
+  lock = _lock(workdir)
+  try:
+    if any(p.name.isdigit() for p in (workdir / "checkpoints").glob("*")):
+      _same_run(workdir, wanted, now, extend)
+    elif extend:
+      raise errors.UsageError(f"there is no run in {workdir} to extend")
+    checkpoint.write_json(workdir / "environment.json", now)
+    checkpoint.write_json(workdir / "config.json", wanted)
+  except BaseException:
+    lock.close()
+    raise
+  return lock
+
+
+def _same_run(workdir, wanted, now, extend):
+  """A UsageError with the differences, where `workdir` holds a run of other numbers than those wanted."""
+  old, then = (checkpoint.read_json(workdir / f) for f in ("config.json", "environment.json"))
+  apart = configs.difference(old, wanted)
+  if extend:
+    apart.pop("total_steps", None)
+    if wanted["total_steps"] < old["total_steps"]:
+      raise errors.UsageError(f"--extend total_steps={wanted['total_steps']} is less than the {old['total_steps']} "
+                              f"steps of the run in {workdir}")
+  if then.get("x64") != now["x64"]:
+    apart["JAX_ENABLE_X64"] = (then.get("x64"), now["x64"])
+  for key in ("fingerprint", "shape", "examples"):
+    if then["data"][key] != now["data"][key]:
+      apart[f"data ({key})"] = (then["data"][key], now["data"][key])
+  if apart:
+    lines = "; ".join(f"{k} was {a!r}, is {b!r}" for k, (a, b) in apart.items())
+    raise errors.UsageError(f"{workdir} holds another run: {lines}. Give a new --workdir, or the old settings "
+                            "(only --extend total_steps=N may change the length)")
+
+
+def _lock(workdir):
+  """An open file that keeps a second process out of `workdir` until it is closed or its process ends, however."""
+  lock = open(workdir / ".lock", "w")  # noqa: SIM115
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    lock.close()
+    raise errors.UsageError(f"another process is training in {workdir}: wait, or give another --workdir") from None
+  except OSError:                                           # a file system without locks
+    pass
+  return lock
 
 
 class Signals:

@@ -1,5 +1,6 @@
 """The training step that all methods share, and the run around it: pretrain, save, stop, resume."""
 
+import contextlib
 import functools
 import pathlib
 import signal
@@ -41,7 +42,7 @@ def make_step(method, tx, total_steps, mesh=None):
   """The jitted step (train, rng, batch) -> (train, metrics), written for the global batch; `train` is donated.
 
   batch: the arrays that method.reads names, images as integers or floats in [0, 1], spread over the mesh if there is
-  one; rng: the run's key, the same at every step; metrics: "loss", "grad_norm" and the method's own, scalars.
+  one; rng: the run's key, the same at every step; metrics: "loss", "grad_norm", "param_norm" and the method's own.
   """
   replicated = mesh and NamedSharding(mesh, PartitionSpec())
 
@@ -53,7 +54,8 @@ def make_step(method, tx, total_steps, mesh=None):
         train.params, train.state, views, rng_loss, train.step / total_steps)
     updates, opt = tx.update(grads, train.opt, train.params)
     params = optax.apply_updates(train.params, updates)
-    metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads), **metrics}
+    metrics = {"loss": loss, "grad_norm": optax.tree.norm({k: g for k, g in grads.items() if k != "probe"}), **metrics,
+               "param_norm": optax.tree.norm(params)}
     return TrainState(step=train.step + 1, params=params, state=state, opt=opt), metrics
 
   return step
@@ -93,6 +95,8 @@ def build(config):
 def load(config, split):
   """The data of a config: its "train" or "test" split."""
   c = config.data
+  if c.name == "given":
+    raise errors.UsageError("this run was given its data as an object: name a data set in its place")
   with logs.progress() as bar:
     def progress(done, total):
       if not bar.tasks:
@@ -110,13 +114,22 @@ def check_reads(method, batch):
                             f"{', '.join(k for k in batch if k != 'index')}")
 
 
+def check_images(source):
+  """A UsageError where images are not uint8, uint16 or floats in [0, 1], judged by 64 of them."""
+  images = datasets.arrays(source, 64)[0]
+  whole = images.dtype in (np.uint8, np.uint16)
+  if not (whole or (np.issubdtype(images.dtype, np.floating) and images.min() >= 0 and images.max() <= 1)):
+    raise errors.UsageError(f"images are {images.dtype} from {images.min():g} to {images.max():g}; they must be uint8, "
+                            "uint16 or floats in [0, 1]")
+
+
 def check_finite(pending, saved):
-  """Looks at the steps [(step, loss, gradient norm)] not looked at yet; RunError names the first that is not finite."""
+  """Looks at steps [(step, loss, gradients' norm, parameters' norm)]; RunError names the first that is not finite."""
   for n, *values in jax.device_get(pending):
     if not np.all(np.isfinite(values)):
       kept = max(saved.steps(), default=None)
       raise errors.RunError(
-          f"at step {n} the loss is {values[0]:g} and the gradient norm {values[1]:g}; "
+          f"at step {n} the loss is {values[0]:g}, the gradient norm {values[1]:g}, the parameters' {values[2]:g}; "
           + (f"the checkpoint of step {kept} is kept. " if kept is not None else "no checkpoint was written yet. ")
           + "A lower optim.lr, optim.clip=1, a longer optim.warmup or a look at the data may help")
 
@@ -142,15 +155,23 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   source = load(config, "train") if data is None else datasets.given(data)
   config = run.resolve(config, len(source), extend)
   total, size, mesh = config.total_steps, config.batch_size, make_mesh(config)
+  if jax.process_count() > 1:
+    raise errors.UsageError("several processes are not supported yet: run one process over all of a machine's devices")
+  if data is not None:
+    config.data.name = "given"
   if method:
     config.encoder, config.method = {}, {"name": "given"}
+  if tx:
+    config.optim = {"name": "given"}
   encoder, method = method or build(config)
-  classes = None if source.labels is None else int(source.labels.max()) + 1
+  classes = None if source.labels is None or source.labels.min() < 0 else int(source.labels.max()) + 1
   if config.online_probe and classes:
     method = probe.online(method, encoder, classes)
   rate = None if tx else optim.schedule(config.optim, total, size)
   tx = tx or optim.make(config.optim, total, size)
-  watch = evaluation(config, source, test, encoder, data is None) if config.evaluate.every else None
+  if data is None and test is None and config.evaluate.every:
+    test = load(config, "test")
+  watch = evaluation(config, source, test, encoder) if config.evaluate.every else None
 
   def batches(start):
     found = datasets.batches(source, batch_size=size, seed=config.seed, start=start, workers=config.data.workers,
@@ -159,87 +180,91 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
 
   first = source.batch(np.arange(1))
   check_reads(method, first)
+  check_images(source)
   key_init, key = jax.random.split(jax.random.key(config.seed))
   state = init_state(method, tx, key_init, first)
   state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()), may_alias=False)
   step = make_step(method, tx, total, mesh)
 
-  run.enter(workdir, config, run.environment(source, classes), extend)
-  saved = checkpoint.Checkpoints(workdir, keep=config.checkpoint.keep)
-  done, restored = saved.restore(state, warn=logs.say)
-  if restored is None:
-    done = 0
-    logs.say(f"{len(source)} images, {total} steps of {size} on {mesh.size} device(s)"
-             + (f", peak learning rate {optim.peak(config.optim, size):g}" if rate else ""))
-  else:
-    state = restored
-    saved.discard_after(done)
-    logs.say(f"going on from step {done} of {total} in {workdir}")
-  record = logs.Log(workdir, start=done, total=total, unit=size, also=log)
+  now = run.environment(source, classes)
+  with contextlib.ExitStack() as stack:                     # closes all, the last first, whatever happens
+    signals = stack.enter_context(run.Signals())
+    stack.enter_context(run.enter(workdir, config, now, extend))
+    saved = stack.enter_context(contextlib.closing(checkpoint.Checkpoints(workdir, keep=config.checkpoint.keep)))
+    done, restored = saved.restore(state, warn=logs.say)
+    if restored is None:
+      done = 0
+      logs.say(f"{len(source)} images, {total} steps of {size} on {mesh.size} device(s)"
+               + (f", peak learning rate {optim.peak(config.optim, size):g}" if rate else ""))
+    else:
+      state = restored
+      saved.discard_after(done)
+      logs.say(f"going on from step {done} of {total} in {workdir}")
+    record = stack.enter_context(contextlib.closing(logs.Log(workdir, start=done, total=total, unit=size, also=log)))
 
-  ended, last_save = logs.plateau(record.losses()), time.monotonic()
-  pending, ahead = [], batches(done)                        # pending: steps whose loss nobody has looked at yet
-  batch = next(ahead) if done < total else None
-  if batch is not None:
-    begun = time.monotonic()
-    step = step.lower(state, key, batch).compile()          # once; from here on another shape is an error
-    logs.say(f"compiled in {time.monotonic() - begun:.0f} s")
-    record.pause(time.monotonic() - begun)
-  try:
-    with run.Signals() as signals:
-      while done < total and not signals.received and not (ended and config.stop.plateau):
-        state, metrics = step(state, key, batch)
-        done += 1
-        pending.append((done, metrics["loss"], metrics["grad_norm"]))
-        batch = next(ahead) if done < total else None       # while the step runs
-        if len(pending) > 2:
-          pending[-3][1].block_until_ready()                # the host is never more than two steps ahead
+    ended, last_save = None if extend else logs.plateau(record.losses()), time.monotonic()
+    pending, ahead = [], batches(done)                      # pending: steps whose numbers nobody has looked at yet
+    if done < total:
+      batch, begun = next(ahead), time.monotonic()
+      step = step.lower(state, key, batch).compile()        # once; from here on another shape is an error
+      logs.say(f"compiled in {time.monotonic() - begun:.0f} s")
+      record.pause(time.monotonic() - begun)
 
-        log_now = done % config.log.every == 0 or done == total
-        evaluate_now = watch and done % config.evaluate.every == 0
-        overdue = config.checkpoint.minutes and time.monotonic() - last_save > 60 * config.checkpoint.minutes
-        save_now = evaluate_now or done % config.checkpoint.every == 0 or overdue
-        if log_now or save_now:
-          check_finite(pending, saved)
-          pending = []
-        if log_now:
-          record.train(done, jax.device_get(metrics) | ({"lr": rate(done - 1)} if rate else {}))
-          since = logs.plateau(record.losses())
-          if since and not ended:
-            logs.say(f"the loss has not fallen since step {since}"
-                     + (": the run ends here (stop.plateau)" if config.stop.plateau else ""))
-          ended = since
-        begun, best = time.monotonic(), None
-        if evaluate_now:
-          values, best = watch(method.encoder(state.params, state.state)["image"])
-          record.write(done, values)
-        if save_now:
-          saved.save(done, state, best)
-          last_save = time.monotonic()
+    while done < total and not signals.received and not (ended and config.stop.plateau):
+      state, metrics = step(state, key, batch)
+      done += 1
+      pending.append((done, metrics["loss"], metrics["grad_norm"], metrics.pop("param_norm")))
+      batch = next(ahead) if done < total else None         # while the step runs
+      if len(pending) > 2:
+        pending[-3][1].block_until_ready()                  # the host is never more than two steps ahead
+
+      due = lambda every: every and done % every == 0
+      evaluate_now = watch and due(config.evaluate.every)
+      log_now = evaluate_now or due(config.log.every) or done == total
+      overdue = config.checkpoint.minutes and time.monotonic() - last_save > 60 * config.checkpoint.minutes
+      save_now = evaluate_now or overdue or due(config.checkpoint.every)
+      if log_now or save_now:
+        check_finite(pending, saved)
+        pending = []
+      values, best = {}, None
+      if evaluate_now:
+        begun = time.monotonic()
+        values, best = watch(method.encoder(state.params, state.state)["image"])
         record.pause(time.monotonic() - begun)
-      check_finite(pending, saved)
-      saved.save(done, state)
-      saved.wait()
-      if signals.received and done < total:
-        raise errors.Stopped(f"stopped by {signal.Signals(signals.received).name} at step {done} of {total}; all is "
-                             f"saved in {workdir}: the same command goes on")
-      spec = checkpoint.spec_of(configs.plain(config), run.environment(source, classes)) | {"step": done}
-      variables = jax.device_get(method.encoder(state.params, state.state)["image"])
-      checkpoint.export_encoder(pathlib.Path(workdir) / "encoder", variables, spec)
-      return checkpoint.Encoder(encoder, variables, tuple(source.shape), spec)
-  finally:
-    record.close()
-    saved.close()
+      if log_now:
+        record.train(done, jax.device_get(metrics) | values | ({"lr": rate(done - 1)} if rate else {}))
+        since = logs.plateau(record.losses())
+        if since and not ended:
+          logs.say(f"the loss has not fallen since step {since}"
+                   + (": the run ends here (stop.plateau)" if config.stop.plateau else ""))
+        ended = since
+      if save_now:
+        begun = time.monotonic()
+        saved.save(done, state, best)
+        last_save = time.monotonic()
+        record.pause(last_save - begun)
+
+    check_finite(pending, saved)
+    saved.save(done, state)
+    saved.wait()
+    if signals.received and done < total:
+      raise errors.Stopped(f"stopped by {signal.Signals(signals.received).name} at step {done} of {total}; all is "
+                           f"saved in {workdir}: the same command goes on")
+    spec = checkpoint.spec_of(configs.plain(config), now) | {"step": done}
+    variables = jax.device_get(method.encoder(state.params, state.state)["image"])
+    checkpoint.export_encoder(pathlib.Path(workdir) / "encoder", variables, spec)
+    return checkpoint.Encoder(encoder, variables, tuple(source.shape), spec)
 
 
-def evaluation(config, source, test, encoder, load_test):
+def evaluation(config, source, test, encoder):
   """A function variables -> (values for the log, the number that "best" compares), for use during the run."""
   bank = datasets.arrays(source, config.evaluate.train, config.seed)
-  test = load(config, "test") if load_test else test
-  queries = None if test is None else datasets.arrays(datasets.given(test), config.evaluate.test,
-                                                      config.seed)
+  queries = None if test is None else datasets.arrays(datasets.given(test), config.evaluate.test, config.seed)
   labelled = bank[1] is not None and queries is not None and queries[1] is not None
   protocols, best = config.evaluate.protocols, config.checkpoint.best
+  for name in protocols:
+    if name not in ("knn", "health"):
+      raise errors.unknown("protocol during the run", name, ("knn", "health"))
   best = ("knn" if labelled else "rankme") if best == "auto" else best
   if best not in ("knn", "rankme", "none"):
     raise errors.unknown("checkpoint.best", best, ("auto", "knn", "rankme", "none"))
@@ -254,6 +279,7 @@ def evaluation(config, source, test, encoder, load_test):
     if "health" in protocols or best == "rankme":
       health = evaluate.health(features)
       values |= {"rankme": health["effective_rank"], "feature_std": health["feature_std"]}
+    values = {k: v for k, v in values.items() if v is not None}
     return values, values.get(best)
 
   return watch

@@ -8,7 +8,8 @@ import pytest
 
 from sslx import config, errors, optim, run, train
 
-CONFIGS = sorted(pathlib.Path(__file__).parents[1].glob("configs/*.py"))
+ROOT = pathlib.Path(__file__).parents[1]
+CONFIGS = sorted(ROOT.glob("configs/*.py"))
 SIZES = {"imagenet": (224, 1_281_167), "cifar10": (32, 50_000)}
 
 
@@ -48,6 +49,20 @@ def test_every_key_and_value_is_checked():
                       ("--config.encoder.name=resnet19", "resnet18"), ("--config.method.aug.name=simcrl", "simclr")):
     with pytest.raises(errors.UsageError, match=says):
       config.override(c(), [wrong])
+
+
+def test_a_method_named_again_keeps_its_views():
+  c = config.override(config.load(f"{ROOT}/configs/simclr.py:digits"), ["--config.method.name=simclr"])
+  assert c.method.aug.name == "handwriting"
+  assert c.method.temperature == 0.5
+
+
+def test_a_saved_config_comes_back_with_its_types():
+  c = config.load(f"{ROOT}/configs/simclr.py:tiny")
+  again = config.restored(config.plain(c))
+  assert config.plain(again) == config.plain(c)
+  assert config.override(again, ["--config.evaluate.protocols=knn", "--config.data.dir=d"]).data.dir == "d"
+  assert again.method.widths == (32, 16) and again.is_locked
 
 
 def test_a_new_encoder_brings_its_own_options():

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 import pytest
 
-from sslx import checkpoint, config, data, encoders, errors, evaluate, log, methods, optim, train
+from sslx import checkpoint, config, data, encoders, errors, evaluate, log, methods, optim, run, train
 from sslx.augment import recipes
 from sslx.methods import base
 
@@ -119,11 +119,34 @@ def test_only_the_same_run_goes_on(straight):
     train.train(tiny(total_steps=14), workdir)
 
 
+def test_a_second_process_is_kept_out(straight):
+  with run.enter(straight[0], run.resolve(tiny(), 1437), checkpoint.read_json(straight[0] / "environment.json")), \
+      pytest.raises(errors.UsageError, match="another process is training"):
+    train.train(tiny(), straight[0])
+
+
+def test_plateau():
+  rng = np.random.default_rng(0)
+  falling = [(i, 2 + 3 * np.exp(-i / 150) + 0.05 * rng.normal()) for i in range(300)]
+  flat = falling + [(300 + i, 2.4 + 0.05 * rng.normal()) for i in range(300)]
+  assert log.plateau(falling) is None
+  assert log.plateau(falling[:40]) is None
+  assert 300 < log.plateau(flat) < 600
+
+
+def test_images_of_another_range_are_refused(tmp_path):
+  wrong = [{"image": np.full((8, 8, 1), 255.0, np.float32)}] * 40
+  with pytest.raises(errors.UsageError, match="floats in .0, 1."):
+    train.train(tiny(), tmp_path, data=wrong)
+
+
 def test_extend(straight, tmp_path):
   train.train(tiny(total_steps=4), tmp_path)
   train.train(tiny(total_steps=4), tmp_path, extend={"total_steps": 6})
   assert [r["step"] for r in numbers(tmp_path)] == [2, 4, 6]
   assert checkpoint.load_encoder(tmp_path).spec["step"] == 6
+  with pytest.raises(errors.UsageError, match="less than the 6 steps"):
+    train.train(tiny(total_steps=4), tmp_path, extend={"total_steps": 5})
   with pytest.raises(errors.UsageError, match="no run .* to extend"):
     train.train(tiny(), tmp_path / "new", extend={"total_steps": 6})
 
@@ -165,7 +188,8 @@ def test_unlabelled_data_needs_no_label(tmp_path):
 @pytest.mark.parametrize(("changed", "says"), [
     ({"batch_size": 5000}, "data set of 1437 examples"), ({"mesh__data": 9}, "8 devices"),
     ({"mesh__data": 8, "batch_size": 12}, "does not divide over 8 devices"), ({"total_epochs": 1.0}, "not both"),
-    ({"total_steps": 0}, "not neither"), ({"optim__name": "sdg"}, "did you mean sgd"),
+    ({"total_steps": 0}, "not neither"), ({"total_steps": -3}, "negative"), ({"log__every": 0}, "at least 1"),
+    ({"optim__name": "sdg"}, "did you mean sgd"),
     ({"data__name": "digit"}, "did you mean digits"), ({"precision": "float16"}, "bfloat16")])
 def test_wrong_use_is_one_clear_line(changed, says, tmp_path):
   with pytest.raises(errors.UsageError, match=says) as e:

@@ -75,6 +75,11 @@ def options(name, **changed):
   return _options.filled("augmentation", name, _find(name), changed)
 
 
+def accepted(name):
+  """The names of the options of `name`."""
+  return _options.accepted(_find(name))
+
+
 def make(name, **options):
   """The augmentation `aug(key, image)` of a recipe; a dotted name is the user's own `make(*, options)`."""
   return _options.call("augmentation", name, _find(name), **options)

@@ -130,8 +130,12 @@ def _stack(sequence, rows):
 
 
 def labelled(source):
-  """A Source whose examples carry labels, with `labels` filled: every example is read once for that."""
-  if source.labels is not None or not len(source) or "label" not in source[0]:
-    return source
-  labels = np.array([source[i]["label"] for i in range(len(source))], np.int32)
-  return dataclasses.replace(source, labels=labels)
+  """A Source with `labels` filled where its examples carry them, and a fingerprint (of 256 of them and all labels)."""
+  if source.labels is None and len(source) and "label" in source[0]:
+    labels = np.array([source[i]["label"] for i in range(len(source))], np.int32)
+    source = dataclasses.replace(source, labels=labels)
+  if not source.fingerprint and len(source):
+    some = source.batch(np.linspace(0, len(source) - 1, min(len(source), 256)).astype(int))
+    mark = digest(*(some[k] for k in sorted(some)), *(() if source.labels is None else (source.labels,)))
+    source = dataclasses.replace(source, fingerprint=mark)
+  return source

@@ -37,6 +37,11 @@ def options(name, **changed):
   return _options.filled("encoder", name, _find(name)[0], changed)
 
 
+def accepted(name):
+  """The names of the options of `name`."""
+  return _options.accepted(_find(name)[0])
+
+
 def make(name, **options):
   """The Flax module `name` with its options; a dotted name is the user's own `make(*, options)`.
 

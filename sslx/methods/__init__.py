@@ -34,6 +34,11 @@ def options(name, **changed):
   return _options.filled("method", name, _find(name), changed)
 
 
+def accepted(name):
+  """The names of the options of `name`."""
+  return _options.accepted(_find(name))
+
+
 def make(name, encoder, **options):
   """The Method `name` on a Flax encoder; a dotted name is the user's own `make(encoder, *, hyperparameters)`.
 
