@@ -16,6 +16,7 @@ import os
 import pathlib
 import shutil
 import sys
+import time
 from typing import Any
 
 import jax
@@ -164,6 +165,7 @@ class Checkpoints:
           return s, self.manager.restore(s, args=ocp.args.StandardRestore(like(s)))
         except Exception as e:  # Orbax raises many types for a damaged folder
           failed.append(s)
+          time.sleep(1)                                     # its other reads end meanwhile, unheard
           warn(f"checkpoint {self.path / str(s)} cannot be read ({errors.first_line(e)[:80]})")
     if failed:
       raise errors.RunError(f"no checkpoint in {self.path} can be read: steps {failed} are damaged or from another "
