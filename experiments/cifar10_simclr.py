@@ -34,9 +34,11 @@ def run(path, workdir, seed):
           "versions": encoder.spec["versions"]}
 
 
-def table(ours, peers):
+def table(ours, peers, note=""):
   """The results as Markdown."""
-  lines = ["# SimCLR on 10,000 CIFAR-10 images", "", __doc__.split("\n\n")[1].strip("\n"), "",
+  lines = ["# SimCLR on 10,000 CIFAR-10 images", "",
+           "`python experiments/cifar10_simclr.py --data $DATA/cifar10`: ResNet-18 at width 16, batch 256, 20 epochs;",
+           "kNN with k = 20 on 2,000 test images.", "", *([note, ""] if note else []),
            "| library | seed | kNN at random initialisation | kNN after 20 epochs | images/s | seconds |",
            "|" + "---|" * 6]
   for name, rows in (("sslx", ours), ("lightly (PyTorch)", peers)):
@@ -55,14 +57,15 @@ def main():
   p.add_argument("--runs", default="runs/cifar10")
   p.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
   p.add_argument("--peer", nargs="*", default=[], help="result files of the peer")
+  p.add_argument("--note", default="", help="a sentence on how it was run, for the page")
   args = p.parse_args()
   ours = [run(os.path.abspath(args.data), f"{args.runs}/seed{s}", s) for s in args.seeds]
   peers = [json.loads(pathlib.Path(f).read_text()) for f in args.peer]
   results = HERE / "results"
   results.mkdir(exist_ok=True)
   checkpoint.write_json(results / "cifar10_simclr.json", {"sslx": ours, "lightly": peers})
-  checkpoint.write_text(results / "cifar10_simclr.md", table(ours, peers))
-  print(table(ours, peers))
+  checkpoint.write_text(results / "cifar10_simclr.md", table(ours, peers, args.note))
+  print(table(ours, peers, args.note))
 
 
 if __name__ == "__main__":

@@ -94,7 +94,10 @@ def enter(workdir, config, now, extend=None):
   lock = _lock(workdir)
   try:
     if any(p.name.isdigit() for p in (workdir / "checkpoints").glob("*")):
-      _same_run(workdir, wanted, now, extend)
+      then = checkpoint.read_json(workdir / "environment.json")
+      _same_run(workdir, wanted, now, then, extend)
+      earlier = then.pop("earlier", [])
+      now = {**now, "earlier": earlier if then == now else [*earlier, then]}
     elif extend:
       raise errors.UsageError(f"there is no run in {workdir} to extend")
     checkpoint.write_json(workdir / "environment.json", now)
@@ -105,9 +108,9 @@ def enter(workdir, config, now, extend=None):
   return lock
 
 
-def _same_run(workdir, wanted, now, extend):
+def _same_run(workdir, wanted, now, then, extend):
   """A UsageError with the differences, where `workdir` holds a run of other numbers than those wanted."""
-  old, then = (checkpoint.read_json(workdir / f) for f in ("config.json", "environment.json"))
+  old = checkpoint.read_json(workdir / "config.json")
   apart = configs.difference(old, wanted)
   if extend:
     apart.pop("total_steps", None)
