@@ -61,6 +61,8 @@ def main():
   args = p.parse_args()
   ours = [run(os.path.abspath(args.data), f"{args.runs}/seed{s}", s) for s in args.seeds]
   peers = [json.loads(pathlib.Path(f).read_text()) for f in args.peer]
+  peers = [{**r, "knn_random": r["knn_random_init"], "images_per_s": r["images_per_second"],
+            "seconds": r["train_seconds"]} for r in peers]
   results = HERE / "results"
   results.mkdir(exist_ok=True)
   checkpoint.write_json(results / "cifar10_simclr.json", {"sslx": ours, "lightly": peers})

@@ -45,7 +45,7 @@ def test_png_keeps_16_bits(channels):
 @pytest.mark.parametrize("channels", [1, 3, 4, 7])
 def test_tiff_keeps_bits_and_channels(channels, options):
   x = images.pixels(channels, 7, 9, channels, dtype=np.uint16)
-  options = {} if channels == 1 and "planarconfig" in options else options                # one plane has nothing to part
+  options = {} if channels == 1 and "planarconfig" in options else options       # one plane has nothing to part
   raw = np.moveaxis(x, -1, 0).copy() if "planarconfig" in options else x
   kind = {1: "minisblack", 3: "rgb", 4: "minisblack", 7: "minisblack"}[channels]
   y = decode.decode(tiff(raw[..., 0] if channels == 1 else raw, photometric=kind,
