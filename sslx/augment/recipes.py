@@ -2,9 +2,13 @@
 
 A recipe is a factory `name(*, options) -> aug(key, image)`. The image may be integers of any width, scaled to [0, 1] on
 the way in. Colour steps that need RGB are left out for images of other channel counts.
+
+An aug gives one view [B, h, w, C], and methods call it once a view; or, for pairs of unlike views and multi-crop, all
+views at once: a tuple of arrays [B, V, h, w, C], one a size, the large ones first. `views` hides the difference.
 """
 
 import jax
+import jax.numpy as jnp
 
 from sslx import errors, options as _options
 from sslx.augment import blur, color, crop, geometry
@@ -52,6 +56,17 @@ def handwriting(*, degrees=15.0, translate=0.1, scale=(0.8, 1.2), shear=15.0, st
     s = 0.8 * strength
     return color.color_jitter(keys[1], image, brightness=s, contrast=s, saturation=0.0, hue=0.0, p=jitter_p)
   return aug
+
+
+def views(aug, key, image, *, number=2):
+  """All views of a batch [B, H, W, C] as a tuple of arrays [B, V, h, w, C], one a size, the large ones first.
+
+  An aug that gives one view is called `number` times; one that gives a tuple of its own is called once. The views of an
+  image lie side by side, so that [B, V, ...] becomes [B * V, ...] without moving anything between devices.
+  """
+  first, *keys = jax.random.split(key, number)
+  out = aug(first, image)
+  return out if isinstance(out, tuple) else (jnp.stack([out, *(aug(k, image) for k in keys)], 1),)
 
 
 RECIPES = {f.__name__: f for f in (simclr, handwriting)}

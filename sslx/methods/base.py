@@ -55,6 +55,25 @@ def forward(net, params, stats, x, *, rng=None):
   return net.apply({"params": params, **stats}, x, train=True, mutable=list(stats), rngs=rngs)
 
 
+def encode(net, params, stats, views, *, rng=None):
+  """A training pass of every view, one size at a time: a tuple of [B, V, h, w, C] -> (z [V, B, K], new stats)."""
+  out = []
+  for x in views:
+    z, stats = forward(net, params, stats, x.reshape(-1, *x.shape[2:]), rng=rng)
+    out.append(z.reshape(*x.shape[:2], *z.shape[1:]))
+  return jnp.concatenate(out, 1).swapaxes(0, 1), stats
+
+
+def pairs(views, large=2):
+  """Index pairs i < j of `views` views that are compared: all with at least one of the `large` views in them."""
+  return [(i, j) for i in range(min(large, views)) for j in range(i + 1, views)]
+
+
+def first_two(views):
+  """The first two views of each image, as `show` gives them to the report."""
+  return {"view 1": views[0][:, 0], "view 2": views[0][:, 1]}
+
+
 def part(name, params, stats):
   """The variables of one submodule."""
   return {"params": params[name], **{k: v[name] for k, v in stats.items() if name in v}}

@@ -1,6 +1,5 @@
 """SimCLR (Chen et al., 2020): two views of an image attract, all others repel."""
 
-import jax
 import jax.numpy as jnp
 
 from sslx import heads, losses
@@ -25,20 +24,17 @@ def make(encoder, *, temperature=0.5, widths=(2048, 128), norm=False, last_norm=
     return {"net": params}, {"net": stats}
 
   def views(rng, batch):
-    return jnp.concatenate([aug(r, batch["image"]) for r in jax.random.split(rng)])     # [2B, H, W, C]
-
-  def project(params, state, views, rng=None):
-    return base.forward(net, params["net"], state["net"], views, rng=rng)               # [2B, K]
+    return recipes.views(aug, rng, batch["image"])                                      # ([B, 2, H, W, C],)
 
   def loss(params, state, views, rng, progress):
-    z, stats = project(params, state, views, rng)
-    value = losses.ntxent(*jnp.split(z, 2), temperature=temperature)
-    return value, ({"net": stats}, {"z_std": losses.feature_std(z)})
+    z, stats = base.encode(net, params["net"], state["net"], views, rng=rng)            # [V, B, K]
+    terms = [losses.ntxent(z[i], z[j], temperature=temperature) for i, j in base.pairs(len(z))]
+    return sum(terms) / len(terms), ({"net": stats}, {"z_std": losses.feature_std(z[0])})
 
   def show(params, state, views):
-    z = losses.unit(project(params, state, views)[0])
-    first, second = jnp.split(views, 2)
-    return {"view 1": first, "view 2": second, "affinity": z @ z.T}
+    z, _ = base.encode(net, params["net"], state["net"], views)
+    z = losses.unit(jnp.concatenate(z[:2]))
+    return base.first_two(views) | {"affinity": z @ z.T}
 
   encode = lambda params, state: {"image": base.part("encoder", params["net"], state["net"])}
   return base.Method(init, views, loss, encode, show=show)
