@@ -52,6 +52,8 @@ def default():
   c.optim.warmup = 0.0            # share of the run in which the rate climbs from 0
   c.optim.final = 0.0             # the rate at the end, as a share of the peak
   c.optim.weight_decay = 1e-4     # on kernels alone: biases, norms and other 1-D parameters are exempt
+  c.optim.decay_final = placeholder(float)             # weight decay at the end, along half a cosine; else constant
+  c.optim.trust_clip = False      # lars: kernels never move faster than by plain SGD (LARC)
   c.optim.momentum = 0.9          # sgd and lars
   c.optim.b2 = 0.999              # adamw and lamb
   c.optim.clip = 0.0              # global norm that gradients are clipped to; 0 = off

@@ -36,30 +36,44 @@ def kernels(params):
   return jax.tree.map(lambda p: p.ndim > 1, params)
 
 
-def scale_by_trust_ratio(coefficient=0.001, clip=None):
+def scale_by_trust_ratio(coefficient=0.001, rate=None):
   """LARS (You et al., 2017) as in self-supervision: kernels move by coefficient * |p| / |update|, 1-D as is.
 
-  The update holds the weight decay already. `clip` bounds the ratio from above (LARC); 1 / lr is the usual bound.
+  The update holds the weight decay already. With `rate`, step -> learning rate, the ratio is clipped so that a kernel
+  never moves faster than plain SGD would at that rate (LARC): min(ratio / rate, 1), which the rate then multiplies.
   """
-  def update(updates, state, params):
+  def update(updates, count, params):
     def one(u, p):
       if p.ndim <= 1:
         return u
       p_norm, u_norm = jnp.linalg.norm(p), jnp.linalg.norm(u)
       ratio = jnp.where((p_norm > 0) & (u_norm > 0), coefficient * p_norm / jnp.where(u_norm > 0, u_norm, 1), 1)
-      return u * (ratio if clip is None else jnp.minimum(ratio, clip))
-    return jax.tree.map(one, updates, params), state
-  return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+      return u * (ratio if rate is None else jnp.minimum(ratio / jnp.maximum(rate(count), 1e-12), 1))
+    return jax.tree.map(one, updates, params), count + 1
+  return optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)
 
 
-def _named(c, rate):
+def decayed_weights(c, total_steps):
+  """Adds weight_decay * kernel to the update; with `decay_final` the share goes there along half a cosine."""
+  if c.decay_final is None:
+    return optax.add_decayed_weights(c.weight_decay, kernels)
+  def update(updates, count, params):
+    done = (1 - jnp.cos(jnp.pi * jnp.minimum(count / total_steps, 1))) / 2
+    share = c.weight_decay + (c.decay_final - c.weight_decay) * done
+    add = lambda u, p, kernel: u + share.astype(p.dtype) * p if kernel else u
+    return jax.tree.map(add, updates, params, kernels(params)), count + 1
+  return optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)
+
+
+def _named(c, rate, total_steps):
   """The optimizer by name, its learning rate a schedule."""
-  decay = lambda: optax.add_decayed_weights(c.weight_decay, kernels)
+  decay = lambda: decayed_weights(c, total_steps)
   step = lambda: optax.scale_by_learning_rate(rate)
   makers = {
       "sgd": lambda: optax.chain(decay(), optax.trace(c.momentum), step()),
       "adamw": lambda: optax.chain(optax.scale_by_adam(b2=c.b2), decay(), step()),
-      "lars": lambda: optax.chain(decay(), scale_by_trust_ratio(), step(), optax.trace(c.momentum)),
+      "lars": lambda: optax.chain(decay(), scale_by_trust_ratio(rate=rate if c.trust_clip else None), step(),
+                                  optax.trace(c.momentum)),
       "lamb": lambda: optax.chain(optax.scale_by_adam(b2=c.b2, eps=1e-6), decay(),
                                   scale_by_trust_ratio(coefficient=1.0), step())}
   if c.name not in makers:
@@ -70,6 +84,6 @@ def _named(c, rate):
 def make(c, total_steps, batch_size):
   """The optax transformation of config.optim; the "probe" group, if there is one, learns with Adam on its own."""
   clip = [optax.clip_by_global_norm(c.clip)] if c.clip else []
-  main = optax.chain(*clip, _named(c, schedule(c, total_steps, batch_size)))
+  main = optax.chain(*clip, _named(c, schedule(c, total_steps, batch_size), total_steps))
   label = lambda params: {name: "probe" if name == "probe" else "method" for name in params}
   return optax.partition({"method": main, "probe": optax.adam(1e-3)}, label)

@@ -1,3 +1,4 @@
 """Heads: what sits on an encoder while it learns and is thrown away after."""
 
 from sslx.heads.projector import MLP as MLP
+from sslx.heads.prototypes import Chain as Chain, Prototypes as Prototypes

@@ -7,13 +7,15 @@ import jax.numpy as jnp
 
 
 class MLP(nn.Module):
-  """Dense layers of `widths` with ReLU between; batch norm after all but the last, or after that too (unscaled).
+  """Dense layers of `widths` with an activation of flax.linen between.
 
+  Batch norm follows all layers but the last, or the last too (there without scale and shift).
   x [B, D] -> [B, widths[-1]], never below float32.
   """
   widths: tuple
   norm: bool = False
   last_norm: bool = False
+  activation: str = "relu"
   dtype: Any = None
   axis_name: Any = None
 
@@ -28,5 +30,5 @@ class MLP(nn.Module):
         x = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype, param_dtype=wide,
                          use_scale=not last, use_bias=not last, axis_name=self.axis_name if train else None,
                          name=f"norm{i}")(x)
-      x = x if last else nn.relu(x)
+      x = x if last else getattr(nn, self.activation)(x)
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))

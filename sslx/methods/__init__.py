@@ -7,7 +7,7 @@ from sslx import errors, options as _options
 from sslx.augment import recipes
 from sslx.methods.base import Method as Method
 
-_NOT_METHODS = {"base", "probe"}
+_NOT_METHODS = {"base", "kmeans", "probe"}
 
 
 def names():

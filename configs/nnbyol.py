@@ -1,0 +1,21 @@
+"""NNBYOL: BYOL with nearest neighbours as targets.
+
+  sslx pretrain --config configs/nnbyol.py:digits --workdir runs/nnbyol
+
+variants: digits, cifar10, imagenet, tiny; sslx/presets.py says what each one is and how long it takes.
+"""
+
+from sslx import methods, presets
+
+
+def get_config(arg="digits"):
+  c = presets.make(arg)
+  if arg == "imagenet":                                      # the paper's numbers, where they are not the defaults
+    c.method = methods.options("nnbyol", aug=presets.aug(arg, "byol"))
+    c.optim.lr, c.optim.weight_decay = 0.45, 1e-6
+  else:
+    width = 32 if arg == "tiny" else 128
+    c.method = methods.options(
+        "nnbyol", momentum=0.98, queue=1024, widths=(width, width), predictor=(width, width),
+        aug=presets.aug(arg, "byol"))
+  return c

@@ -1,0 +1,64 @@
+"""What the built-in configs share: data, encoder and length of a run, by variant.
+
+  digits    scikit-learn's digits, ResNet-18 at width 16, 400 steps of 256: two minutes on two CPU cores
+  cifar10   10,000 images of CIFAR-10, ResNet-18 at width 16, 20 epochs of batch 256: half an hour
+  imagenet  ImageNet-1k at 224 pixels, ResNet-50, 100 epochs of batch 4096
+  tiny      digits, 30 steps of a network of toy size: everything once
+"""
+
+from sslx import config, encoders, errors
+from sslx.augment import recipes
+
+
+def make(variant):
+  """The ConfigDict of a variant, with its method still to be named."""
+  if variant not in VARIANTS:
+    raise errors.unknown("variant", variant, VARIANTS)
+  return VARIANTS[variant](config.default())
+
+
+def digits(c):
+  c.total_steps, c.batch_size = 400, 256
+  c.data.name = "digits"
+  c.encoder = encoders.options("resnet18", width=16, stem="small", mean=(0.3,), std=(0.38,))
+  c.optim.lr, c.optim.warmup, c.optim.weight_decay = 0.3, 0.05, 5e-4
+  c.checkpoint.every, c.log.every = 100, 5
+  return c
+
+
+def tiny(c):
+  c = digits(c)
+  c.total_steps, c.batch_size = 30, 64
+  c.encoder.name, c.encoder.width = "resnet10", 4
+  c.checkpoint.every, c.log.every = 10, 5
+  return c
+
+
+def cifar10(c):
+  c.total_epochs, c.batch_size = 20.0, 256
+  c.data.name, c.data.limit = "tfds:cifar10", 10_000
+  c.encoder = encoders.options("resnet18", width=16, stem="small")
+  c.optim.lr, c.optim.weight_decay = 0.12, 5e-4
+  c.checkpoint.every, c.log.every = 195, 39
+  return c
+
+
+def imagenet(c):
+  c.total_epochs, c.batch_size = 100.0, 4096
+  c.precision = "bfloat16"
+  c.data.name, c.data.size, c.data.workers = "tfds:imagenet2012", 256, 16
+  c.encoder = encoders.options("resnet50")
+  c.optim.name, c.optim.lr, c.optim.scale = "lars", 0.3, "linear"
+  c.optim.warmup, c.optim.weight_decay = 0.1, 1e-6
+  return c
+
+
+VARIANTS = {"digits": digits, "cifar10": cifar10, "imagenet": imagenet, "tiny": tiny}
+
+
+def aug(variant, recipe="simclr", **options):
+  """The views of a variant: `handwriting` for digits; else the recipe, without blur at 32 pixels, 224 for ImageNet."""
+  if variant in ("digits", "tiny"):
+    return recipes.options("handwriting")
+  fit = {"blur_p": 0.0} if variant == "cifar10" else {"size": 224}
+  return recipes.options(recipe, **{k: v for k, v in fit.items() if k in recipes.accepted(recipe)} | options)
