@@ -1,12 +1,22 @@
 """Losses as pure functions: arrays in, a scalar out, hyperparameters keyword-only.
 
-Vectors need not be normalised: cosine losses do it themselves. Losses that couple the batch take `axis_name`: given
-the name of a mapped axis (pmap, vmap, shard_map) they compute the value of the global batch on every device, and
-gradients of parameters are those of the global batch after `pmean` (under shard_map with check_vma they come so by
-themselves). Arithmetic is never below float32.
+Cosine losses normalise their vectors themselves. Losses that couple the batch take `axis_name`: given the name of a
+mapped axis (pmap, vmap, shard_map) they compute the value of the global batch on every device, and gradients of
+parameters are those of the global batch after `pmean` (under shard_map with check_vma they come so by themselves).
+Arithmetic is never below float32.
 """
 
-from sslx.losses.collapse import alignment, alpha_req, effective_rank, feature_std, uniformity, unit
-from sslx.losses.contrastive import ntxent
+from sslx.losses.batch import unit
+from sslx.losses.clustering import sinkhorn, swav
+from sslx.losses.collapse import alignment, alpha_req, effective_rank, feature_std, uniformity
+from sslx.losses.contrastive import clip, dcl, info_nce, ntxent, siglip, supcon
+from sslx.losses.distillation import dino, negative_cosine, ressl
+from sslx.losses.metric import pair, triplet, triplet_hard, triplet_semihard
+from sslx.losses.redundancy import barlow_twins, vibcreg, vicreg, whiten, wmse
+from sslx.losses.spread import koleo, sigreg
 
-__all__ = ["alignment", "alpha_req", "effective_rank", "feature_std", "ntxent", "uniformity", "unit"]
+__all__ = [
+  "alignment", "alpha_req", "barlow_twins", "clip", "dcl", "dino", "effective_rank", "feature_std", "info_nce", "koleo",
+  "negative_cosine", "ntxent", "pair", "ressl", "siglip", "sigreg", "sinkhorn", "supcon", "swav", "triplet",
+  "triplet_hard", "triplet_semihard", "uniformity", "unit", "vibcreg", "vicreg", "whiten", "wmse",
+]

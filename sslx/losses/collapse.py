@@ -8,6 +8,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from sslx.losses.batch import agreed, gathered, root, unit
+
 
 def feature_std(z, *, axis_name=None):
   """Spread on the unit sphere (Chen and He, "Exploring Simple Siamese Representation Learning", 2021, fig. 2).
@@ -17,8 +19,7 @@ def feature_std(z, *, axis_name=None):
   """
   z = unit(gathered(z, axis_name))
   variance = jnp.var(z, axis=0)                                                  # [D]
-  std = jnp.where(variance > 0, jnp.sqrt(jnp.where(variance > 0, variance, 1)), 0)
-  return agreed(std.mean() * z.shape[1] ** 0.5, axis_name)
+  return agreed(root(variance).mean() * z.shape[1] ** 0.5, axis_name)
 
 
 def effective_rank(z, *, eps=1e-7, axis_name=None):
@@ -84,31 +85,3 @@ def uniformity(x, *, t=2, axis_name=None):
     return jax.nn.logsumexp(-t * d, where=other)
 
   return agreed(jax.nn.logsumexp(jax.lax.map(tile, tiles)) - jnp.log(n * (n - 1.0)).astype(x.dtype), axis_name)
-
-
-def unit(z):
-  """Rows of z [N, D] at length 1, in at least float32; rows of length 0 stay 0 (and pass no gradient)."""
-  z = wide(z)
-  largest = jnp.max(jnp.abs(z), axis=1, keepdims=True)
-  z = z / jnp.where(largest > 0, largest, 1)                                     # squares neither over- nor underflow
-  square = jnp.sum(z**2, axis=1, keepdims=True)
-  return jnp.where(square > 0, z * jax.lax.rsqrt(jnp.where(square > 0, square, 1)), 0)
-
-
-def wide(z):
-  """z in its own type if that is a float of 32 bits or more, else in float32."""
-  return jnp.asarray(z).astype(jnp.promote_types(jnp.result_type(z), jnp.float32))
-
-
-def gathered(z, axis_name, rows=2):
-  """z [N, D] of the global batch, wide."""
-  chex.assert_rank(z, 2)
-  z = wide(z)
-  z = z if axis_name is None else jax.lax.all_gather(z, axis_name, tiled=True)
-  chex.assert_axis_dimension_gteq(z, 0, rows)
-  return z
-
-
-def agreed(value, axis_name):
-  """A value that every device has computed, known to be the same on all of them."""
-  return value if axis_name is None else jax.lax.pmean(value, axis_name)

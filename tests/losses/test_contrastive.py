@@ -80,11 +80,11 @@ def test_bfloat16_is_computed_in_float32():
 
 def test_wrong_shapes():
   with pytest.raises(ValueError, match="at least two examples"):
-    losses.ntxent(jnp.ones((1, 3)), jnp.ones((1, 3)))
+    losses.ntxent(jnp.ones((1, 3)), jnp.ones((1, 3)), temperature=0.5)
   with pytest.raises(AssertionError, match="rank"):
-    losses.ntxent(jnp.ones(3), jnp.ones(3))
+    losses.ntxent(jnp.ones(3), jnp.ones(3), temperature=0.5)
   with pytest.raises(AssertionError, match="shape"):
-    losses.ntxent(jnp.ones((2, 3)), jnp.ones((4, 3)))
+    losses.ntxent(jnp.ones((2, 3)), jnp.ones((4, 3)), temperature=0.5)
 
 
 X, W = RNG.normal(0, 1, (2, 8, 5)), RNG.normal(0, 1, (5, 3))
