@@ -188,8 +188,9 @@ def view_pair(config, images):
   from sslx.augment import recipes
   if not config["method"].get("aug"):
     return None
-  aug = jax.jit(recipes.make(**config["method"]["aug"]))
-  return [jax.device_get(aug(jax.random.key(i), images[:512])) for i in range(2)]
+  aug = recipes.make(**config["method"]["aug"])
+  large = jax.jit(lambda key, image: recipes.views(aug, key, image)[0])(jax.random.key(0), images[:512])
+  return [jax.device_get(large[:, i]) for i in range(2)]
 
 
 def embed(args):

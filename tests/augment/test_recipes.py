@@ -15,37 +15,55 @@ QUICK = {"xla_backend_optimization_level": 0}                        # a tenth o
 KEY = jax.random.key(1)
 
 
+def arrays(out):
+  """What an aug gives as a tuple of [B, V, h, w, C]."""
+  return out if isinstance(out, tuple) else (out[:, None],)
+
+
+def shapes(aug, shape, dtype=jnp.uint8):
+  key, x = jax.eval_shape(lambda: KEY), jax.ShapeDtypeStruct(shape, dtype)
+  return [x.shape for x in jax.eval_shape(lambda key, x: arrays(aug(key, x)), key, x)]
+
+
 @pytest.mark.parametrize("name", recipes.names())
 def test_recipe(name):
-  aug = jax.jit(recipes.make(name), compiler_options=QUICK)
-  out = aug(KEY, X)
-  assert out.shape == X.shape and out.dtype == jnp.float32 and out.min() >= -1e-6 and out.max() <= 1 + 1e-6
-  assert np.array_equal(out, aug(KEY, X)) and not np.array_equal(out, aug(jax.random.key(2), X))
-  np.testing.assert_allclose(aug(KEY, X[:1].astype(np.float32) / 255), out[:1], atol=2e-6)   # floats; the batch's draws
-  alike = np.asarray(aug(KEY, np.repeat(X[:1], 8, 0)))
-  assert len(np.unique(alike.reshape(8, -1), axis=0)) == 8
+  aug = jax.jit(lambda key, x: arrays(recipes.make(name)(key, x)), compiler_options=QUICK)
+  every, again, other = aug(KEY, X), aug(KEY, X), aug(jax.random.key(2), X)
+  few = aug(KEY, X[:1].astype(np.float32) / 255)                                             # floats; the batch's draws
+  alike = aug(KEY, np.repeat(X[:1], 8, 0))
+  assert every[0].shape[2:] == X.shape[1:]
+  for out, same, changed, first, equals in zip(every, again, other, few, alike, strict=True):
+    assert out.ndim == 5 and len(out) == len(X) and out.shape[-1] == 3 and out.dtype == jnp.float32
+    assert out.min() >= -1e-6 and out.max() <= 1 + 1e-6
+    assert np.array_equal(out, same) and not np.array_equal(out, changed)
+    np.testing.assert_allclose(first, out[:1], atol=2e-6)
+    assert len(np.unique(np.asarray(equals).reshape(8 * out.shape[1], -1), axis=0)) == 8 * out.shape[1]
+  assert [x.shape[2] for x in every] == sorted({x.shape[2] for x in every}, reverse=True)    # the large ones first
 
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_other_channel_counts(name):
+  aug = lambda key, x: arrays(recipes.make(name)(key, x))
   x = np.repeat(X[:2, ..., :1], 5, -1)
   x[..., -1] = 0
-  out = jax.jit(recipes.make(name), compiler_options=QUICK)(KEY, x)
-  assert out.shape == x.shape and np.isfinite(out).all()
-  np.testing.assert_allclose(out[..., :1], out[..., 1:2], atol=1e-6)                         # channels alike stay alike
-  key = jax.eval_shape(lambda: jax.random.key(0))
-  assert jax.eval_shape(recipes.make(name), key, x[..., :1]).shape == x[..., :1].shape
+  for out in jax.jit(aug, compiler_options=QUICK)(KEY, x):
+    assert out.shape[-1] == 5 and np.isfinite(out).all()
+    np.testing.assert_allclose(out[..., :1], out[..., 1:2], atol=1e-6)                       # channels alike stay alike
+  like = shapes(aug, X.shape)
+  for channels in (1, 4):
+    assert shapes(aug, (*X.shape[:3], channels)) == [(*s[:4], channels) for s in like]
 
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_float64_stays(name):
   with jax.enable_x64(True):
     spec = jax.ShapeDtypeStruct
-    aug = recipes.make(name)
+    def of(dtype):
+      return jax.tree.map(lambda x: x.dtype, jax.eval_shape(recipes.make(name), key, spec((2, 8, 8, 3), dtype)))
+    key = jax.eval_shape(lambda: jax.random.key(0))
     for dtype in (jnp.float64, jnp.uint8):
-      key = jax.eval_shape(lambda: jax.random.key(0))
-      assert jax.eval_shape(aug, key, spec((2, 8, 8, 3), dtype)).dtype == jnp.float64
-    assert jax.eval_shape(aug, key, spec((2, 8, 8, 3), jnp.float32)).dtype == jnp.float32
+      assert set(jax.tree.leaves(of(dtype))) == {jnp.dtype("float64")}
+    assert set(jax.tree.leaves(of(jnp.float32))) == {jnp.dtype("float32")}
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -54,8 +72,48 @@ def test_options_make_the_recipe(name):
   factory = recipes.RECIPES[name]
   assert all(p.kind == p.KEYWORD_ONLY for p in inspect.signature(factory).parameters.values()) and factory.__doc__
   assert options.name == name and len(options) == 1 + len(inspect.signature(factory).parameters)
-  key, x = jax.eval_shape(lambda: jax.random.key(0)), jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.uint8)
-  assert jax.eval_shape(recipes.make(**options), key, x).shape == x.shape
+  assert shapes(recipes.make(**options), X.shape) == shapes(recipes.make(name), X.shape)
+  if "size" in options:
+    large = shapes(recipes.make(name, size=32), X.shape)
+    assert large[0][2:] == (32, 32, 3) and all(s[2:] == (12, 12, 3) for s in large[1:])
+  if "small" in options:
+    assert [s[1:] for s in shapes(recipes.make(name, small=3, small_size=6), X.shape)[1:]] == [(3, 6, 6, 3)]
+    assert len(shapes(recipes.make(name, small=0), X.shape)) == 1
+  if "jitter" in options:
+    with pytest.raises(errors.UsageError, match="jitter.*4 numbers"):
+      recipes.make(name, jitter=(0.4,))
+  if isinstance(options.get("blur_p"), tuple):
+    with pytest.raises(errors.UsageError, match="blur_p.*each of the 2 views"):
+      recipes.make(name, blur_p=(0.4, 0.1, 0.1))
+
+
+@pytest.mark.parametrize("name", ["byol", "moco_v3", "barlow", "dino"])
+def test_unlike_views(name):
+  """The shares of views that are blurred and solarized, on flat images with one bright point and nothing else to do."""
+  x = np.full((400, 9, 9, 1), 0.1, np.float32)
+  x[:, 4, 4] = 0.4
+  aug = recipes.make(name, scale=(1.0, 1.0), flip_p=0.0, jitter_p=0.0, **({"small": 4} if name == "dino" else {}))
+  large, *small = jax.jit(aug, compiler_options=QUICK)(KEY, x)
+  solarized = lambda x: np.asarray(x.min((2, 3, 4)) > 0.5)
+  blurred = np.asarray(large[:, :, 4, 4, 0] < 0.395)
+  np.testing.assert_allclose(blurred.mean(0), (1.0, 0.1), atol=0.1)
+  assert not solarized(large).any()
+  large, *small = jax.jit(aug, compiler_options=QUICK)(KEY, 1 - x)
+  np.testing.assert_allclose((np.asarray(large).max((2, 3, 4)) < 0.5).mean(0), (0.0, 0.2), atol=0.06)
+  for views in small:
+    assert (np.asarray(views) > 0.5).all()
+
+
+def test_crops_cover_their_share():
+  """On a ramp from left to right the span of a view tells the width of its crop."""
+  x = np.broadcast_to(np.linspace(0, 1, 64, dtype=np.float32)[:, None], (400, 64, 64, 1))
+  plain = {"flip_p": 0.0, "jitter_p": 0.0, "blur_p": 0.0}
+  for name, large, small in (("swav", (0.14, 1.0), (0.05, 0.14)), ("dino", (0.4, 1.0), (0.05, 0.4))):
+    aug = recipes.make(name, **plain, **({"small_blur_p": 0.0, "solarize_p": 0.0} if name == "dino" else {}))
+    for views, (low, high) in zip(jax.jit(aug, compiler_options=QUICK)(KEY, x), (large, small), strict=True):
+      span = np.ptp(np.asarray(views), (2, 3, 4))                                            # the crop's height, nearly
+      assert np.sqrt(low * 3 / 4) * 0.7 < span.min() and span.max() < min(1.0, np.sqrt(high * 4 / 3)) * 1.05
+      assert abs((span**2).mean() / np.mean((low, high)) - 1) < 0.25
 
 
 def test_simclr_size_and_switches():
