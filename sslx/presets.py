@@ -57,8 +57,12 @@ VARIANTS = {"digits": digits, "cifar10": cifar10, "imagenet": imagenet, "tiny": 
 
 
 def aug(variant, recipe="simclr", **options):
-  """The views of a variant: `handwriting` for digits; else the recipe, without blur at 32 pixels, 224 for ImageNet."""
+  """The views of a variant: `handwriting` for digits, with crops if the recipe is a multi-crop; else the recipe.
+
+  It goes without blur at 32 pixels, and its large views have 224 on ImageNet.
+  """
   if variant in ("digits", "tiny"):
-    return recipes.options("handwriting")
-  fit = {"blur_p": 0.0} if variant == "cifar10" else {"size": 224}
+    several = "small" in recipes.accepted(recipe)
+    return recipes.options("handwriting_crops", small=4) if several else recipes.options("handwriting")
+  fit = {"blur_p": 0.0, "small_blur_p": 0.0, "small": 4} if variant == "cifar10" else {"size": 224}
   return recipes.options(recipe, **{k: v for k, v in fit.items() if k in recipes.accepted(recipe)} | options)

@@ -18,6 +18,7 @@ ORDER = [
   {"augment", "losses", "config"},
   {"encoders", "heads"},
   {"methods"},
+  {"presets"},
   {"optim", "data", "checkpoint"},
   {"log", "run"},
   {"evaluate"},

@@ -12,22 +12,31 @@ from sslx.losses import tiled
 from sslx.losses.batch import average, count, everywhere, index, unit
 
 
-def info_nce(query, positive, negatives, *, temperature, chunk=None, axis_name=None):
-  """InfoNCE over a queue (He et al., "Momentum Contrast ...", 2020, eq. 1), the mean over queries.
+def info_nce(query, positive, negatives=None, *, temperature, chunk=None, axis_name=None):
+  """InfoNCE (He et al., "Momentum Contrast ...", 2020, eq. 1), the mean over queries.
 
   Args:
     query, positive: [B, D]; row i of one belongs to row i of the other.
-    negatives: [M, D], the same for all queries; whole on every device.
+    negatives: [M, D], a queue, the same for all queries and whole on every device; None: the positives of the other
+      queries of the batch.
     temperature: of the cosine similarities.
     chunk: negatives a tile.
     axis_name: mapped axis that the batch is spread over.
   """
   chex.assert_equal_shape([query, positive])
-  chex.assert_rank([query, negatives], 2)
-  if not len(negatives):
-    raise ValueError("info_nce needs negatives: the queue is empty")
-  query, positive, negatives = unit(query), unit(positive), unit(negatives)
-  total = tiled.logsumexp(query / temperature, negatives, chunk=chunk)                  # [B]
+  chex.assert_rank(query, 2)
+  query, positive, own, ids = unit(query), unit(positive), None, None
+  if negatives is None:
+    if count(query, axis_name) < 2:
+      raise ValueError("info_nce needs negatives: a batch of one has none, and no queue was given")
+    own = index(query, axis_name)
+    negatives, ids = everywhere(positive, axis_name), everywhere(own, axis_name)
+  else:
+    chex.assert_rank(negatives, 2)
+    if not len(negatives):
+      raise ValueError("info_nce needs negatives: the queue is empty")
+    negatives = unit(negatives)
+  total = tiled.logsumexp(query / temperature, negatives, own, ids, chunk=chunk)        # [B]
   return average(jax.nn.softplus(total - jnp.sum(query * positive, -1) / temperature), axis_name)
 
 

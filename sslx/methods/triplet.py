@@ -11,15 +11,15 @@ CITE = """@inproceedings{schroff2015facenet,
   author={Schroff, Florian and Kalenichenko, Dmitry and Philbin, James},
   booktitle={CVPR}, year={2015}}"""
 
-MINING = {"none": None, "hard": losses.triplet_hard, "semi_hard": losses.triplet_semi_hard}
+MINING = {"none": None, "hard": losses.triplet_hard, "semihard": losses.triplet_semihard}
 
 
-def make(encoder, *, margin=0.2, mining="semi_hard", labels=False, widths=(128, 128), norm=True, aug=recipes.simclr()):
+def make(encoder, *, margin=0.2, mining="semihard", labels=False, widths=(128, 128), norm=True, aug=recipes.simclr()):
   """A triplet network on `encoder`; embeddings have length 1.
 
   Args:
     margin: by which the positive is nearer, in Euclidean distance.
-    mining: of negatives in the batch: "semi_hard", "hard", or "none" (another image of the batch).
+    mining: of negatives in the batch: "semihard", "hard", or "none" (another image of the batch).
     labels: whether positives share a class rather than being views of one image.
     widths, norm: of the projector's layers, and whether its hidden ones have batch norm.
     aug: (key, image) -> view.
