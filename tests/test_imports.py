@@ -22,7 +22,7 @@ ORDER = [
   {"log", "run"},
   {"evaluate"},
   {"train"},
-  {"transfer", "interop", "plan"},
+  {"frozen", "transfer", "interop", "plan"},
   {"report"},
   {"cli"},
 ]
