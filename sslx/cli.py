@@ -135,44 +135,13 @@ def encoder_of(args):
   return checkpoint.load_encoder(args.workdir, step=step)
 
 
-def load_data(encoder, name, split):
-  """A split of the run's own data (name None), or of another set at the encoder's size."""
-  from ml_collections import ConfigDict
-
-  from sslx import data, train
-  config = ConfigDict(encoder.spec["config"])
-  if not name:
-    return train.load(config, split)
-  return data.load(name, split=split, dir=config.data.dir, size=encoder.shape[0], fit=config.data.fit,
-                   on_error=config.data.on_error)
-
-
 def evaluate(args):
   """sslx evaluate"""
   from rich.table import Table
 
-  from sslx import checkpoint, data, evaluate as evaluation, log
-  encoder = encoder_of(args)
-  protocols = tuple(p for p in args.protocols.split(",") if p)
-  config = encoder.spec["config"]
-  splits = []
-  for split, limit in (("train", args.train), ("test", args.test)):
-    source = load_data(encoder, args.data, split)
-    limit = config["evaluate"][split] if limit is None else limit
-    splits.append(data.arrays(source, limit, config["seed"])[:2])
-  with log.progress() as bar:
-    task = bar.add_task("evaluating", total=1.0)
-    result = evaluation.evaluate(
-        encoder, *splits, protocols=protocols, random=checkpoint.random_encoder(encoder), seed=config["seed"],
-        views=view_pair(config, splits[1][0]) if "health" in protocols else None,
-        progress=lambda name, share: bar.update(task, description=name, completed=share))
-  result |= {"data": args.data or config["data"]["name"], "step": encoder.spec["step"]}
-  path = pathlib.Path(args.workdir) / "evaluation.json"
-  old = checkpoint.read_json(path) if path.exists() else {}
-  size = lambda r: [r.get("protocols", {}).get("sizes", {}).get(k) for k in ("train", "test")]
-  if [*map(old.get, ("data", "step")), *size(old)] == [*map(result.get, ("data", "step")), *size(result)]:
-    result = {**old, **result, "protocols": {**old["protocols"], **result["protocols"]}}
-  checkpoint.write_json(path, result)
+  from sslx import evaluate as evaluation, frozen, log
+  result = frozen.evaluate(encoder_of(args), args.workdir, protocols=tuple(p for p in args.protocols.split(",") if p),
+                           data=args.data, train=args.train, test=args.test)
   table = Table("protocol", "setting", "encoder", "random", "raw pixels")
   for row in evaluation.rows(result):
     table.add_row(*(f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v) for v in row))
@@ -181,33 +150,12 @@ def evaluate(args):
     log.say(note)
 
 
-def view_pair(config, images):
-  """Two views of 512 images by the run's own augmentation, for the alignment of positive pairs; None if it has none."""
-  import jax
-
-  from sslx.augment import recipes
-  if not config["method"].get("aug"):
-    return None
-  aug = recipes.make(**config["method"]["aug"])
-  large = jax.jit(lambda key, image: recipes.views(aug, key, image)[0])(jax.random.key(0), images[:512])
-  return [jax.device_get(large[:, i]) for i in range(2)]
-
-
 def embed(args):
   """sslx embed"""
-  import numpy as np
-
-  from sslx import checkpoint, data, evaluate as evaluation, log
-  encoder = encoder_of(args)
-  source = load_data(encoder, args.data, args.split)
-  images, labels, index = data.arrays(source)
-  out = {"embeddings": evaluation.embed(encoder, images, layer=args.layer, batch_size=args.batch), "index": index}
-  if labels is not None:
-    out["labels"] = labels
-  if source.paths is not None:
-    out["paths"] = np.asarray(source.paths)
-  checkpoint.write_npz(args.out, out)
-  log.say(f"{args.out}: embeddings {out['embeddings'].shape}")
+  from sslx import frozen, log
+  shape = frozen.embed(encoder_of(args), args.out, data=args.data, split=args.split, layer=args.layer,
+                       batch_size=args.batch)
+  log.say(f"{args.out}: embeddings {shape}")
 
 
 def report(args):

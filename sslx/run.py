@@ -44,6 +44,16 @@ def resolve(config, examples, extend=None):
   return c
 
 
+def fill(config, examples, classes):
+  """Sets what a method must know of the data, num_examples and num_classes, where the config leaves it at 0."""
+  known = {"num_examples": examples, "num_classes": classes}
+  for option, value in known.items():
+    if config.method.get(option) == 0:
+      if value is None:
+        raise errors.UsageError(f"the method {config.method.name} needs method.{option}, which unlabelled data do not say")
+      config.method[option] = value
+
+
 def prefer_determinism(config):
   """Asks XLA for exact operations on GPU, which resuming to the bit needs; in force if no device was used before."""
   flag = "--xla_gpu_deterministic_ops=true"

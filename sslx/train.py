@@ -19,13 +19,15 @@ from sslx import (
   config as configs,
   data as datasets,
   encoders,
+  epochs,
   errors,
-  evaluate,
   log as logs,
   methods,
   optim,
   run,
 )
+from sslx.evaluate.watch import watcher
+from sslx.mesh import make_mesh, place
 from sslx.methods import probe
 
 
@@ -65,23 +67,6 @@ def init_state(method, tx, rng, batch):
   """The TrainState before the first step; the same on any number of devices."""
   params, state = method.init(rng, batch)
   return TrainState(step=jnp.zeros((), jnp.int32), params=params, state=state, opt=tx.init(params))
-
-
-def make_mesh(config):
-  """The devices of config.mesh in a row named "data"; UsageError where they are too few or do not divide the batch."""
-  have, wanted = jax.device_count(), config.mesh.data
-  n = have if wanted == -1 else wanted
-  if not 1 <= n <= have:
-    raise errors.UsageError(f"mesh.data is {wanted}, and there are {have} devices: give 1 to {have}, or -1 for all")
-  if config.batch_size % n:
-    raise errors.UsageError(f"batch_size {config.batch_size} does not divide over {n} devices: change it, or mesh.data")
-  return jax.make_mesh((n,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:n])
-
-
-def place(batch, mesh):
-  """A host batch, this process's share, onto the mesh, spread over "data"."""
-  spread = NamedSharding(mesh, PartitionSpec("data"))
-  return {k: jax.make_array_from_process_local_data(spread, v) for k, v in batch.items()}
 
 
 def build(config):
@@ -163,15 +148,16 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
     config.encoder, config.method = {}, {"name": "given"}
   if tx:
     config.optim = {"name": "given"}
-  encoder, method = method or build(config)
   classes = None if source.labels is None or source.labels.min() < 0 else int(source.labels.max()) + 1
+  run.fill(config, len(source), classes)
+  encoder, method = method or build(config)
   if config.online_probe and classes:
     method = probe.online(method, encoder, classes)
   rate = None if tx else optim.schedule(config.optim, total, size)
   tx = tx or optim.make(config.optim, total, size)
   if data is None and test is None and config.evaluate.every:
     test = load(config, "test")
-  watch = evaluation(config, source, test, encoder) if config.evaluate.every else None
+  watch = watcher(config, source, test, encoder) if config.evaluate.every else None
 
   def batches(start):
     found = datasets.batches(source, batch_size=size, seed=config.seed, start=start, workers=config.data.workers,
@@ -211,6 +197,10 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
       record.pause(time.monotonic() - begun)
 
     while done < total and not signals.received and not (ended and config.stop.plateau):
+      if method.epoch and done % epochs.length(source, size) == 0:
+        begun = time.monotonic()
+        state = epochs.between(method, tx, encoder, source, state, key, mesh)
+        record.pause(time.monotonic() - begun)
       state, metrics = step(state, key, batch)
       done += 1
       pending.append((done, metrics["loss"], metrics["grad_norm"], metrics.pop("param_norm")))
@@ -254,32 +244,3 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
     variables = jax.device_get(method.encoder(state.params, state.state)["image"])
     checkpoint.export_encoder(pathlib.Path(workdir) / "encoder", variables, spec)
     return checkpoint.Encoder(encoder, variables, tuple(source.shape), spec)
-
-
-def evaluation(config, source, test, encoder):
-  """A function variables -> (values for the log, the number that "best" compares), for use during the run."""
-  bank = datasets.arrays(source, config.evaluate.train, config.seed)
-  queries = None if test is None else datasets.arrays(datasets.given(test), config.evaluate.test, config.seed)
-  labelled = bank[1] is not None and queries is not None and queries[1] is not None
-  protocols, best = config.evaluate.protocols, config.checkpoint.best
-  for name in protocols:
-    if name not in ("knn", "health"):
-      raise errors.unknown("protocol during the run", name, ("knn", "health"))
-  best = ("knn" if labelled else "rankme") if best == "auto" else best
-  if best not in ("knn", "rankme", "none"):
-    raise errors.unknown("checkpoint.best", best, ("auto", "knn", "rankme", "none"))
-  if best == "knn" and not labelled:
-    raise errors.UsageError("checkpoint.best=knn needs a labelled train and test split: use rankme or auto")
-
-  def watch(variables):
-    embed = lambda images: evaluate.embed(checkpoint.Encoder(encoder, variables, tuple(source.shape), {}), images)
-    features, values = embed(bank[0]), {}
-    if labelled and ("knn" in protocols or best == "knn"):
-      values["knn"] = evaluate.knn(features, bank[1], embed(queries[0]), queries[1])
-    if "health" in protocols or best == "rankme":
-      health = evaluate.health(features)
-      values |= {"rankme": health["effective_rank"], "feature_std": health["feature_std"]}
-    values = {k: v for k, v in values.items() if v is not None}
-    return values, values.get(best)
-
-  return watch

@@ -14,7 +14,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # A module-level import names something of an earlier line, or of its own part. (Inside functions anything goes.)
 ORDER = [
   {"version", "errors"},
-  {"options"},
+  {"options", "mesh"},
   {"augment", "losses", "config"},
   {"encoders", "heads"},
   {"methods"},
@@ -22,8 +22,9 @@ ORDER = [
   {"optim", "data", "checkpoint"},
   {"log", "run"},
   {"evaluate"},
+  {"epochs"},
   {"train"},
-  {"transfer", "interop", "plan"},
+  {"frozen", "transfer", "interop", "plan"},
   {"report"},
   {"cli"},
 ]

@@ -2,6 +2,7 @@
 
 import html.parser
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -10,7 +11,7 @@ from unittest import mock
 
 import pytest
 
-from sslx import checkpoint, config as configs, errors, report, train
+from sslx import config as configs, errors, report, train
 from sslx.report import figures, space
 
 VOID = {"meta", "img", "br", "source", "link", "hr", "input"}
@@ -241,7 +242,7 @@ def test_bad_out_is_one_line(workdir):
 
 def test_out_that_cannot_be_written(workdir, monkeypatch):
   (workdir / "report.html").write_text("old")
-  monkeypatch.setattr(checkpoint.os, "fsync", mock.Mock(side_effect=OSError(28, "No space left on device")))
+  monkeypatch.setattr(os, "fsync", mock.Mock(side_effect=OSError(28, "No space left on device")))
   with pytest.raises(errors.RunError, match="No space left"):
     report.write(workdir)
   assert (workdir / "report.html").read_text() == "old" and not list(workdir.glob(".*.part"))

@@ -1,0 +1,23 @@
+"""Checkpoints and exported encoders, through Orbax.
+
+A workdir holds
+  config.json, environment.json     what was asked, and where and with what it ran
+  metrics.jsonl, events.out.*       the run's numbers, a JSON object a line and for TensorBoard
+  checkpoints/STEP/                 train state and metrics; a step's folder appears whole or not at all
+  encoder/                          at the end: variables and spec.json, all that `load_encoder` needs
+"""
+
+from sslx.checkpoint.encoder import (
+  Encoder as Encoder,
+  export_encoder as export_encoder,
+  load_encoder as load_encoder,
+  random_encoder as random_encoder,
+  spec_of as spec_of,
+)
+from sslx.checkpoint.files import (
+  read_json as read_json,
+  write_json as write_json,
+  write_npz as write_npz,
+  write_text as write_text,
+)
+from sslx.checkpoint.states import Checkpoints as Checkpoints

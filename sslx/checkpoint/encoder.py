@@ -1,0 +1,113 @@
+"""Encoders that were trained: exported, loaded, and their twins at random initialisation."""
+
+import dataclasses
+import os
+import pathlib
+import shutil
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from sslx import encoders, errors, methods
+from sslx.checkpoint.files import read_json, write_json
+from sslx.checkpoint.states import Checkpoints
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+  """An encoder ready for use: module.apply(variables, x, train=False) -> [B, D] for x [B, H, W, C] in [0, 1].
+
+  shape is the (H, W, C) it was trained on, spec the JSON record it came with: encoder, method, config, data, versions.
+  """
+  module: Any
+  variables: Any
+  shape: tuple
+  spec: dict
+
+
+def export_encoder(path, variables, spec):
+  """Writes variables and spec.json to the folder `path`, whole or not at all."""
+  path = pathlib.Path(path).absolute()
+  part = path.with_name(f".{path.name}.part")
+  shutil.rmtree(part, ignore_errors=True)
+  try:
+    with ocp.StandardCheckpointer() as saver:
+      saver.save(part / "variables", jax.tree.map(np.asarray, variables))
+    write_json(part / "spec.json", spec)
+    old = path.with_name(f".{path.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+      os.replace(path, old)
+    os.replace(part, path)
+    shutil.rmtree(old, ignore_errors=True)
+  except (OSError, ValueError) as e:
+    raise errors.RunError(f"cannot export the encoder to {path}: {errors.first_line(e)}") from e
+
+
+def load_encoder(path, *, step=None, module=None):
+  """The Encoder of a workdir (or of its encoder/ folder).
+
+  Args:
+    path: a workdir; an unfinished run gives the encoder of its newest checkpoint.
+    step: a checkpoint's step, or "best"; None for the exported encoder.
+    module: the Flax module, where the run used one of the user's own that has no name.
+
+  Raises errors.UsageError for a path that holds no run, a step that is not there.
+  """
+  path = pathlib.Path(path)
+  folder = path if (path / "spec.json").exists() else path / "encoder"
+  newest = max((int(p.name) for p in path.glob("checkpoints/*") if p.name.isdigit()), default=0)
+  spec = read_json(folder / "spec.json") if step is None and (folder / "spec.json").exists() else None
+  if spec and spec["step"] >= newest:
+    module = module or _module(spec)
+    abstract = jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *spec["shape"]), float))
+    one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    like = jax.tree.map(lambda v: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=one), abstract)
+    try:
+      with ocp.StandardCheckpointer() as loader:
+        variables = loader.restore((folder / "variables").absolute(), like)
+    except Exception as e:  # Orbax raises many types for a damaged folder
+      raise errors.RunError(f"the encoder in {folder} cannot be read: {errors.first_line(e)}") from e
+    return Encoder(module, variables, tuple(spec["shape"]), spec)
+  return _from_checkpoint(path, step, module)
+
+
+def random_encoder(encoder):
+  """The same encoder at random initialisation, from the seed of its run."""
+  key = jax.random.key(encoder.spec["config"]["seed"])
+  x = jnp.zeros((1, *encoder.shape), float)
+  return dataclasses.replace(encoder, variables=jax.jit(encoder.module.init)(key, x))
+
+
+def _from_checkpoint(path, step, module):
+  if not (path / "checkpoints").is_dir():
+    raise errors.UsageError(f"{path} holds no encoder and no checkpoints: give the --workdir of a pretraining run")
+  spec = spec_of(read_json(path / "config.json"), read_json(path / "environment.json"))
+  module = module or _module(spec)
+  checkpoints = Checkpoints(path, create=False)
+  if step == "best":
+    step = checkpoints.best_step()
+    if step is None:
+      raise errors.UsageError(f"{path} recorded no best checkpoint: set evaluate.every, or give a step")
+  if not checkpoints.steps():
+    raise errors.UsageError(f"{path} has no checkpoint yet: let the run reach its first one")
+  step, tree = checkpoints.restore_plain(step)
+  name, options = methods.split(spec["config"]["method"])
+  variables = methods.make(name, module, **options).encoder(tree["params"], tree["state"])["image"]
+  return Encoder(module, variables, tuple(spec["shape"]), {**spec, "step": step})
+
+
+def spec_of(config, environment):
+  """The JSON record that travels with an encoder, from a workdir's two files."""
+  return {"encoder": config["encoder"], "shape": environment["data"]["shape"], "method": config["method"]["name"],
+          "config": config, "data": environment["data"], "versions": environment["versions"]}
+
+
+def _module(spec):
+  if not spec["encoder"]:
+    raise errors.UsageError("this run used an encoder object of its own: load_encoder(path, module=that_module)")
+  name, options = methods.split(spec["encoder"])
+  return encoders.make(name, **options)

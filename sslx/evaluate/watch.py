@@ -1,0 +1,32 @@
+"""Evaluation during a run: cheap protocols on fixed examples, and the number that makes a checkpoint the best one."""
+
+from sslx import checkpoint, data, errors, evaluate
+
+
+def watcher(config, source, test, encoder):
+  """A function variables -> (values for the log, the number that "best" compares), for use during the run."""
+  bank = data.arrays(source, config.evaluate.train, config.seed)
+  queries = None if test is None else data.arrays(data.given(test), config.evaluate.test, config.seed)
+  labelled = bank[1] is not None and queries is not None and queries[1] is not None
+  protocols, best = config.evaluate.protocols, config.checkpoint.best
+  for name in protocols:
+    if name not in ("knn", "health"):
+      raise errors.unknown("protocol during the run", name, ("knn", "health"))
+  best = ("knn" if labelled else "rankme") if best == "auto" else best
+  if best not in ("knn", "rankme", "none"):
+    raise errors.unknown("checkpoint.best", best, ("auto", "knn", "rankme", "none"))
+  if best == "knn" and not labelled:
+    raise errors.UsageError("checkpoint.best=knn needs a labelled train and test split: use rankme or auto")
+
+  def watch(variables):
+    embed = lambda images: evaluate.embed(checkpoint.Encoder(encoder, variables, tuple(source.shape), {}), images)
+    features, values = embed(bank[0]), {}
+    if labelled and ("knn" in protocols or best == "knn"):
+      values["knn"] = evaluate.knn(features, bank[1], embed(queries[0]), queries[1])
+    if "health" in protocols or best == "rankme":
+      health = evaluate.health(features)
+      values |= {"rankme": health["effective_rank"], "feature_std": health["feature_std"]}
+    values = {k: v for k, v in values.items() if v is not None}
+    return values, values.get(best)
+
+  return watch

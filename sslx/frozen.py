@@ -1,0 +1,67 @@
+"""A run's frozen encoder put to use: evaluated beside its baselines, and data sets embedded with it."""
+
+import pathlib
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from sslx import checkpoint, data as datasets, evaluate as evaluation, log, train as training
+from sslx.augment import recipes
+
+
+def load_data(encoder, name, split):
+  """A split of the run's own data (name None), or of another set at the encoder's size."""
+  config = ConfigDict(encoder.spec["config"])
+  if not name:
+    return training.load(config, split)
+  return datasets.load(name, split=split, dir=config.data.dir, size=encoder.shape[0], fit=config.data.fit,
+                       on_error=config.data.on_error)
+
+
+def evaluate(encoder, workdir, *, protocols, data=None, train=None, test=None):
+  """evaluate.evaluate on the run's own data, or the set `data`; adds the result to workdir/evaluation.json.
+
+  train, test: at most so many examples (0: all; None: as the run's config says).
+  """
+  config, splits = encoder.spec["config"], []
+  for split, limit in (("train", train), ("test", test)):
+    source = load_data(encoder, data, split)
+    limit = config["evaluate"][split] if limit is None else limit
+    splits.append(datasets.arrays(source, limit, config["seed"])[:2])
+  with log.progress() as bar:
+    task = bar.add_task("evaluating", total=1.0)
+    result = evaluation.evaluate(
+        encoder, *splits, protocols=protocols, random=checkpoint.random_encoder(encoder), seed=config["seed"],
+        views=view_pair(config, splits[1][0]) if "health" in protocols else None,
+        progress=lambda name, share: bar.update(task, description=name, completed=share))
+  result |= {"data": data or config["data"]["name"], "step": encoder.spec["step"]}
+  path = pathlib.Path(workdir) / "evaluation.json"
+  old = checkpoint.read_json(path) if path.exists() else {}
+  size = lambda r: [r.get("protocols", {}).get("sizes", {}).get(k) for k in ("train", "test")]
+  if [*map(old.get, ("data", "step")), *size(old)] == [*map(result.get, ("data", "step")), *size(result)]:
+    result = {**old, **result, "protocols": {**old["protocols"], **result["protocols"]}}
+  checkpoint.write_json(path, result)
+  return result
+
+
+def view_pair(config, images):
+  """Two views of 512 images by the run's own augmentation, for the alignment of positive pairs; None if it has none."""
+  if not config["method"].get("aug"):
+    return None
+  aug = recipes.make(**config["method"]["aug"])
+  large = jax.jit(lambda key, image: recipes.views(aug, key, image)[0])(jax.random.key(0), images[:512])
+  return [jax.device_get(large[:, i]) for i in range(2)]
+
+
+def embed(encoder, out, *, data=None, split="test", layer=None, batch_size=256):
+  """Writes embeddings, labels, index and paths of a data set to an .npz file; the embeddings' shape."""
+  source = load_data(encoder, data, split)
+  images, labels, index = datasets.arrays(source)
+  arrays = {"embeddings": evaluation.embed(encoder, images, layer=layer, batch_size=batch_size), "index": index}
+  if labels is not None:
+    arrays["labels"] = labels
+  if source.paths is not None:
+    arrays["paths"] = np.asarray(source.paths)
+  checkpoint.write_npz(out, arrays)
+  return arrays["embeddings"].shape
