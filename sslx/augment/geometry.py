@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from sslx.augment.color import rounded
+from sslx.augment.color import rounded, sometimes
 
 
 def flip_left_right(image):
@@ -13,8 +13,7 @@ def flip_left_right(image):
 
 def random_flip_left_right(key, image, *, p=0.5):
   """flip_left_right with probability p for each image."""
-  chosen = jax.random.bernoulli(key, p, image.shape[:-3])
-  return jnp.where(chosen[..., None, None, None], flip_left_right(image), image)
+  return sometimes(key, p, flip_left_right(image), image)
 
 
 def affine(image, angle, translate=(0.0, 0.0), scale=1.0, shear=(0.0, 0.0)):
@@ -46,6 +45,16 @@ def affine(image, angle, translate=(0.0, 0.0), scale=1.0, shear=(0.0, 0.0)):
       value = jnp.take_along_axis(flat, at, -2).reshape(image.shape)
       out = out + rounded(weight[..., None].astype(image.dtype) * value)
   return out
+
+
+def rotate(image, angle):
+  """Turns about the centre by `angle` degrees, counter-clockwise; bilinear, black outside, as torchvision's rotate."""
+  return affine(image, -jnp.asarray(angle, float))
+
+
+def random_rotate(key, image, *, degrees=30.0):
+  """rotate by an angle uniform in +-degrees."""
+  return rotate(image, jax.random.uniform(key, image.shape[:-3], image.dtype, -degrees, degrees))
 
 
 def random_affine(key, image, *, degrees=10.0, translate=0.1, scale=(0.9, 1.1), shear=10.0):
