@@ -103,6 +103,31 @@ def to_grayscale(image):
   return jnp.broadcast_to(_grey(image), image.shape) if image.shape[-1] == 3 else image
 
 
+def _factors(key, image, strength):
+  """A factor an image, uniform in [max(0, 1 - strength), 1 + strength]."""
+  return jax.random.uniform(key, image.shape[:-3], image.dtype, max(0.0, 1.0 - strength), 1.0 + strength)
+
+
+def random_brightness(key, image, *, strength=0.4):
+  """adjust_brightness by a factor uniform in [max(0, 1 - strength), 1 + strength]."""
+  return adjust_brightness(image, _factors(key, image, strength))
+
+
+def random_contrast(key, image, *, strength=0.4):
+  """adjust_contrast by a factor uniform in [max(0, 1 - strength), 1 + strength]."""
+  return adjust_contrast(image, _factors(key, image, strength))
+
+
+def random_saturation(key, image, *, strength=0.4):
+  """adjust_saturation by a factor uniform in [max(0, 1 - strength), 1 + strength]."""
+  return adjust_saturation(image, _factors(key, image, strength))
+
+
+def random_hue(key, image, *, max_delta=0.1):
+  """adjust_hue by an amount uniform in +-max_delta turns."""
+  return adjust_hue(image, jax.random.uniform(key, image.shape[:-3], image.dtype, -max_delta, max_delta))
+
+
 def random_grayscale(key, image, *, p=0.2):
   """to_grayscale with probability p for each image."""
   return sometimes(key, p, to_grayscale(image), image)
