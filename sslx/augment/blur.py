@@ -1,7 +1,9 @@
-"""Blur. Images are floats [..., H, W, C] in [0, 1]."""
+"""Blur and sharpness. Images are floats [..., H, W, C] in [0, 1]."""
 
 import jax
 import jax.numpy as jnp
+
+from sslx.augment.color import blend, sometimes
 
 
 def gaussian_blur(image, sigma, *, kernel_size):
@@ -24,7 +26,27 @@ def gaussian_blur(image, sigma, *, kernel_size):
 
 def random_gaussian_blur(key, image, *, kernel_size, sigma=(0.1, 2.0), p=0.5):
   """gaussian_blur with sigma uniform in the given range, with probability p for each image."""
-  shape, (key_p, key_sigma) = image.shape[:-3], jax.random.split(key)
-  chosen = jax.random.bernoulli(key_p, p, shape)
-  drawn = jax.random.uniform(key_sigma, shape, image.dtype, *sigma)
-  return jnp.where(chosen[..., None, None, None], gaussian_blur(image, drawn, kernel_size=kernel_size), image)
+  key_p, key_sigma = jax.random.split(key)
+  drawn = jax.random.uniform(key_sigma, image.shape[:-3], image.dtype, *sigma)
+  return sometimes(key_p, p, gaussian_blur(image, drawn, kernel_size=kernel_size), image)
+
+
+def adjust_sharpness(image, factor):
+  """Blends with a smoothed image: 0 is smooth, 1 the image, 2 sharper; a scalar or one an image.
+
+  The smoothing is PIL's: the mean of 3x3 pixels in which the middle counts five times; the outermost pixels stay.
+  """
+  H, W = image.shape[-3:-1]
+  if min(H, W) < 3:
+    return image
+  rows = image[..., :-2, :, :] + image[..., 1:-1, :, :] + image[..., 2:, :, :]
+  nine = rows[..., :-2, :] + rows[..., 1:-1, :] + rows[..., 2:, :]
+  inner = image[..., 1:-1, 1:-1, :]
+  inner = blend(inner, (nine + 4 * inner) / 13, factor)
+  middle = jnp.concatenate([image[..., 1:-1, :1, :], inner, image[..., 1:-1, -1:, :]], -2)
+  return jnp.concatenate([image[..., :1, :, :], middle, image[..., -1:, :, :]], -3)
+
+
+def random_sharpness(key, image, *, factor=2.0, p=0.5):
+  """adjust_sharpness with probability p for each image."""
+  return sometimes(key, p, adjust_sharpness(image, factor), image)

@@ -26,10 +26,15 @@ def normalize(image, mean, std):
   return (image - mean) / std
 
 
-def _wide(amount, image):
+def wide(amount, image):
   """An amount per image [...] made to broadcast against [..., H, W, C]."""
   amount = jnp.asarray(amount, image.dtype)
   return amount.reshape(amount.shape + (1, 1, 1)) if amount.ndim else amount
+
+
+def sometimes(key, p, changed, image):
+  """`changed` with probability p for each image, else the image."""
+  return jnp.where(jax.random.bernoulli(key, p, image.shape[:-3])[..., None, None, None], changed, image)
 
 
 def rounded(x):
@@ -55,7 +60,7 @@ def _mean(grey):
 
 def blend(image, other, factor):
   """factor * image + (1 - factor) * other, clipped to [0, 1]: brightness, contrast and saturation are such blends."""
-  factor = _wide(factor, image)
+  factor = wide(factor, image)
   return jnp.clip(rounded(factor * image) + rounded((1 - factor) * other), 0, 1)
 
 
@@ -98,10 +103,34 @@ def to_grayscale(image):
   return jnp.broadcast_to(_grey(image), image.shape) if image.shape[-1] == 3 else image
 
 
+def _factors(key, image, strength):
+  """A factor an image, uniform in [max(0, 1 - strength), 1 + strength]."""
+  return jax.random.uniform(key, image.shape[:-3], image.dtype, max(0.0, 1.0 - strength), 1.0 + strength)
+
+
+def random_brightness(key, image, *, strength=0.4):
+  """adjust_brightness by a factor uniform in [max(0, 1 - strength), 1 + strength]."""
+  return adjust_brightness(image, _factors(key, image, strength))
+
+
+def random_contrast(key, image, *, strength=0.4):
+  """adjust_contrast by a factor uniform in [max(0, 1 - strength), 1 + strength]."""
+  return adjust_contrast(image, _factors(key, image, strength))
+
+
+def random_saturation(key, image, *, strength=0.4):
+  """adjust_saturation by a factor uniform in [max(0, 1 - strength), 1 + strength]."""
+  return adjust_saturation(image, _factors(key, image, strength))
+
+
+def random_hue(key, image, *, max_delta=0.1):
+  """adjust_hue by an amount uniform in +-max_delta turns."""
+  return adjust_hue(image, jax.random.uniform(key, image.shape[:-3], image.dtype, -max_delta, max_delta))
+
+
 def random_grayscale(key, image, *, p=0.2):
   """to_grayscale with probability p for each image."""
-  chosen = jax.random.bernoulli(key, p, image.shape[:-3])
-  return jnp.where(chosen[..., None, None, None], to_grayscale(image), image)
+  return sometimes(key, p, to_grayscale(image), image)
 
 
 def color_jitter(key, image, *, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=1.0):
@@ -125,7 +154,7 @@ def color_jitter(key, image, *, brightness=0.4, contrast=0.4, saturation=0.4, hu
       factor = jnp.select(is_op, factors, 1)
       grey = _grey(image)
       mean = _mean(grey)
-      contrast_, saturation_ = (_wide(is_op[i], image) for i in (1, 2))
+      contrast_, saturation_ = (wide(is_op[i], image) for i in (1, 2))
       image = blend(image, contrast_ * mean + saturation_ * grey, factor)
     return image
   image = blends(image, [(i, False) for i in range(3)])

@@ -3,11 +3,29 @@
 import jax
 import jax.numpy as jnp
 
+from sslx.augment.boxes import random_box
+from sslx.augment.color import rounded
 
-def _weights(start, length, full, size, dtype):
-  """Rows [..., size, full] that resample [start, start + length) of an axis to `size` places: antialiased, bilinear.
 
-  The triangle filter is as wide as one output place where that shrinks, never leaves the crop, and sums to one.
+def _triangle(t):
+  """The bilinear kernel at distances t >= 0, of radius 1."""
+  return jnp.maximum(0, 1 - t)
+
+
+def _keys(t):
+  """The bicubic kernel of Keys (1981) with a = -1/2 at distances t >= 0, of radius 2."""
+  near = rounded((t + 0.5 * t - 2.5) * t * t) + 1
+  far = rounded((rounded((2.5 - 0.5 * t) * t) - 4) * t) + 2
+  return jnp.where(t < 1, near, jnp.where(t < 2, far, 0))
+
+
+KERNELS = {"bilinear": _triangle, "bicubic": _keys}
+
+
+def _weights(start, length, full, size, dtype, kernel):
+  """Rows [..., size, full] that resample [start, start + length) of an axis to `size` places, antialiased.
+
+  The kernel is as wide as one output place where that shrinks, never leaves the crop, and its weights sum to one.
   """
   wide = jnp.promote_types(dtype, jnp.float32)                                          # counts pixels exactly
   start, length = (jnp.asarray(v, wide)[..., None, None] for v in (start, length))
@@ -15,55 +33,95 @@ def _weights(start, length, full, size, dtype):
   center = start + (jnp.arange(size, dtype=wide)[:, None] + 0.5) * scale                # [..., size, 1]
   pixel = jnp.arange(full, dtype=wide) + 0.5                                            # [full]
   inside = (pixel > start) & (pixel < start + length)
-  weights = jnp.where(inside, jnp.maximum(0, 1 - jnp.abs(pixel - center) / jnp.maximum(scale, 1)), 0)
+  weights = jnp.where(inside, kernel(jnp.abs(pixel - center) / jnp.maximum(scale, 1)), 0)
   return (weights / jnp.sum(weights, -1, keepdims=True)).astype(dtype)
 
 
-def crop_resize(image, box, size):
-  """Cuts `box` = (top, left, height, width) in whole pixels, scalars or one an image, and resizes it to size = (h, w).
+def _picks(at, full, dtype):
+  """Rows [..., size, full] that pick the places `at` [..., size] of an axis; a place outside picks nothing, so zero."""
+  return (jnp.asarray(at)[..., None] == jnp.arange(full)).astype(dtype)
 
-  First the crop, then an antialiased bilinear resize, as torchvision's resized_crop; two matrix products, no gather.
-  """
-  top, left, height, width = box
-  rows = _weights(top, height, image.shape[-3], size[0], image.dtype)                   # [..., h, H]
-  cols = _weights(left, width, image.shape[-2], size[1], image.dtype)                   # [..., w, W]
+
+def _nearest(start, length, full, size, dtype):
+  """Rows [..., size, full] that pick the pixel under the centre of each of `size` places of [start, start + length)."""
+  start, length = (jnp.asarray(v).astype(jnp.int32)[..., None] for v in (start, length))
+  return _picks(start + (2 * jnp.arange(size) + 1) * length // (2 * size), full, dtype)
+
+
+def _product(rows, image, cols):
+  """rows [..., h, H] times the image times cols [..., w, W]: [..., h, w, C]."""
   high = jax.lax.Precision.HIGHEST
   image = jnp.einsum("...hH,...HWC->...hWC", rows, image, precision=high)
   return jnp.einsum("...wW,...hWC->...hwC", cols, image, precision=high)
 
 
-def resize(image, size):
-  """Antialiased bilinear resize to `size` = (h, w)."""
-  return crop_resize(image, (0, 0, *image.shape[-3:-1]), size)
+def crop_resize(image, box, size, *, method="bilinear"):
+  """Cuts `box` = (top, left, height, width) in whole pixels, scalars or one an image, and resizes it to size = (h, w).
 
-
-def random_box(key, shape, full, *, scale, ratio, tries=10):
-  """(top, left, height, width), each `shape`, in whole pixels of an image of `full` = (H, W), as torchvision draws it.
-
-  Area uniform in `scale` (a share of the image), log of the ratio width / height uniform in `ratio`; the first of ten
-  draws that fits is taken, else the largest centred box of an allowed ratio.
+  First the crop, then the resize, as torchvision's resized_crop: "bilinear" or "bicubic", both antialiased, or
+  "nearest", the pixel under each centre (torchvision's nearest-exact). Bicubic values are clipped to [0, 1].
+  Two matrix products, no gather.
   """
-  H, W = full
-  keys = jax.random.split(key, 4)
-  draw = lambda k, low, high, s=(*shape, tries): jax.random.uniform(k, s, float, low, high)
-  area = draw(keys[0], *scale) * H * W
-  aspect = jnp.exp(draw(keys[1], *(jnp.log(jnp.asarray(r, float)) for r in ratio)))
-  height, width = jnp.round(jnp.sqrt(area / aspect)), jnp.round(jnp.sqrt(area * aspect))
-  fits = (height > 0) & (height <= H) & (width > 0) & (width <= W)
-  first = jnp.argmax(fits, -1)[..., None]
-  pick = lambda v: jnp.take_along_axis(v, first, -1)[..., 0]
-  whole = W / H
-  fallback = (H, round(H * ratio[1])) if whole > ratio[1] else (round(W / ratio[0]), W) if whole < ratio[0] else full
-  found = jnp.any(fits, -1)
-  height, width = (jnp.where(found, pick(v), float(f)) for v, f in zip((height, width), fallback, strict=True))
-  place = lambda k, room: jnp.floor(draw(k, 0.0, 1.0, shape) * (room + 1))
-  top = jnp.where(found, place(keys[2], H - height), (H - fallback[0]) // 2)
-  left = jnp.where(found, place(keys[3], W - width), (W - fallback[1]) // 2)
-  return top, left, height, width
+  if method not in ("nearest", *KERNELS):
+    raise ValueError(f"method must be bilinear, bicubic or nearest, not {method}")
+  fit = _nearest if method == "nearest" else lambda *args: _weights(*args, KERNELS[method])
+  top, left, height, width = box
+  rows = fit(top, height, image.shape[-3], size[0], image.dtype)                        # [..., h, H]
+  cols = fit(left, width, image.shape[-2], size[1], image.dtype)                        # [..., w, W]
+  image = _product(rows, image, cols)
+  return jnp.clip(image, 0, 1) if method == "bicubic" else image
 
 
-def random_resized_crop(key, image, *, size=None, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3)):
+def resize(image, size, *, method="bilinear"):
+  """The whole image at another size = (h, w), by the methods of crop_resize."""
+  return crop_resize(image, (0, 0, *image.shape[-3:-1]), size, method=method)
+
+
+def center_crop(image, size):
+  """The middle of size = (h, w); where that is larger than the image, black is added around it."""
+  for axis, n in zip((-3, -2), size, strict=True):
+    extra = max(n - image.shape[axis], 0)
+    axis += image.ndim
+    image = jnp.pad(image, [(extra // 2, (extra + 1) // 2) if i == axis else (0, 0) for i in range(image.ndim)])
+    start = round((image.shape[axis] - n) / 2)
+    image = jax.lax.slice_in_dim(image, start, start + n, axis=axis)
+  return image
+
+
+def pad_and_crop(image, top, left, *, padding=4, size=None, mode="constant"):
+  """Pads by `padding` pixels on each side and cuts size = (h, w) at (top, left), whole pixels, scalars or one an image.
+
+  The size is by default the image's own, the border black ("constant"), the nearest pixel ("edge") or mirrored
+  ("reflect"). Two matrix products with ones and zeros, so exact and without a gather.
+  """
+  if mode not in ("constant", "edge", "reflect"):
+    raise ValueError(f"mode must be constant, edge or reflect, not {mode}")
+  def rows(start, full, n):
+    at = jnp.asarray(start).astype(jnp.int32)[..., None] + jnp.arange(n) - padding
+    if mode == "edge":
+      at = jnp.clip(at, 0, full - 1)
+    if mode == "reflect":
+      turn = max(2 * (full - 1), 1)
+      at = jnp.minimum(at % turn, turn - at % turn)
+    return _picks(at, full, image.dtype)
+  H, W = image.shape[-3:-1]
+  h, w = size or (H, W)
+  return _product(rows(top, H, h), image, rows(left, W, w))
+
+
+def random_pad_and_crop(key, image, *, padding=4, size=None, mode="constant"):
+  """pad_and_crop at a random place: moves of up to `padding` pixels; with padding=0 and a size, a random crop."""
+  h, w = size or image.shape[-3:-1]
+  room = (image.shape[-3] + 2 * padding - h, image.shape[-2] + 2 * padding - w)
+  if min(room) < 0:
+    raise ValueError(f"a crop of {(h, w)} is larger than an image of {image.shape[-3:-1]} with {padding} pixels around")
+  places = zip(jax.random.split(key), room, strict=True)
+  top, left = (jax.random.randint(k, image.shape[:-3], 0, r + 1) for k, r in places)
+  return pad_and_crop(image, top, left, padding=padding, size=(h, w), mode=mode)
+
+
+def random_resized_crop(key, image, *, size=None, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), method="bilinear"):
   """A random box of each image resized to `size` = (h, w), by default the image's own (Szegedy et al., 2015)."""
   full = image.shape[-3:-1]
   box = random_box(key, image.shape[:-3], full, scale=scale, ratio=ratio)
-  return crop_resize(image, box, size or full)
+  return crop_resize(image, box, size or full, method=method)

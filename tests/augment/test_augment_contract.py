@@ -14,7 +14,7 @@ PUBLIC = {n: f for n, f in vars(augment).items() if inspect.isfunction(f) and no
 RANDOM = [n for n, f in PUBLIC.items() if next(iter(inspect.signature(f).parameters)) == "key"]
 FIXED = [n for n in PUBLIC if n not in RANDOM]
 REQUIRED = {"kernel_size": 3, "factor": 0.7, "delta": 0.2, "sigma": 0.9, "angle": 20.0, "size": (5, 4),
-            "box": (1, 2, 4, 5), "mean": (0.5,), "std": (0.5,)}
+            "box": (1, 2, 4, 5), "mean": (0.5,), "std": (0.5,), "threshold": 0.5, "bits": 3}
 QUICK = {"xla_backend_optimization_level": 0}                        # a tenth of the time to compile random draws
 X = np.random.default_rng(0).random((8, 7, 8, 3), np.float32)
 
