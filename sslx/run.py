@@ -50,7 +50,8 @@ def fill(config, examples, classes):
   for option, value in known.items():
     if config.method.get(option) == 0:
       if value is None:
-        raise errors.UsageError(f"the method {config.method.name} needs method.{option}, which unlabelled data do not say")
+        raise errors.UsageError(f"the method {config.method.name} learns from labels, and these data have none: "
+                                "choose another method, or other data")
       config.method[option] = value
 
 

@@ -9,20 +9,26 @@ import numpy as np
 import optax
 import pytest
 
-from sslx import checkpoint, config, data, methods, optim, train
+from sslx import checkpoint, config, data, methods, optim, run as runs, train
 
 CONFIGS = sorted(pathlib.Path(__file__).parents[2].glob("configs/*.py"))
+FAMILIES = ("simclr", "moco", "byol", "vicreg", "swav", "dino", "deepcluster")      # one of each kind in the fast suite
+
+every = pytest.mark.parametrize("run", CONFIGS, indirect=True, ids=lambda p: p.stem, scope="module")
+families = pytest.mark.parametrize("run", [pytest.param(p, marks=() if p.stem in FAMILIES else pytest.mark.slow)
+                                           for p in CONFIGS], indirect=True, ids=lambda p: p.stem, scope="module")
 
 
 def test_every_method_has_a_config():
   assert set(methods.names()) <= {p.stem for p in CONFIGS}
 
 
-@pytest.fixture(scope="module", params=CONFIGS, ids=lambda p: p.stem)
+@pytest.fixture(scope="module")
 def run(request):
   """Everything of a tiny run, and one compiled step shared by the tests."""
   c = config.load(f"{request.param}:tiny")
   source = data.load(c.data.name)
+  runs.fill(c, len(source), 10)
   encoder, method = train.build(c)
   tx = optim.make(c.optim, 30, c.batch_size)
   batches = [b for b, _ in zip(data.batches(source, batch_size=c.batch_size, seed=0), range(6), strict=False)]
@@ -46,6 +52,7 @@ def same(a, b):
   return jax.tree.all(jax.tree.map(lambda x, y: np.array_equal(np.asarray(x), np.asarray(y)), a, b))
 
 
+@every
 def test_thirty_steps_compile_once_and_keep_structure(run):
   start = run.start()
   shape = jax.tree.map(lambda x: (x.shape, x.dtype), start)
@@ -57,6 +64,7 @@ def test_thirty_steps_compile_once_and_keep_structure(run):
   assert "loss" in metrics
 
 
+@every
 def test_gradients_and_descent_on_fixed_views(run):
   state = run.start()
   views = run.method.views(jax.random.key(2), run.batches[0])
@@ -73,6 +81,7 @@ def test_gradients_and_descent_on_fixed_views(run):
   assert both(params)[0] < first
 
 
+@families
 def test_saved_and_restored_is_the_same_run(run, tmp_path):
   straight, _ = run.go(run.start(), range(6))
   half, _ = run.go(run.start(), range(3))
@@ -86,6 +95,7 @@ def test_saved_and_restored_is_the_same_run(run, tmp_path):
   assert same(straight, resumed)
 
 
+@every
 def test_encoder_is_deterministic(run):
   state = run.start()
   image = jnp.asarray(run.batches[0]["image"], float) / 255
@@ -96,6 +106,7 @@ def test_encoder_is_deterministic(run):
   assert np.array_equal(first, second)
 
 
+@families
 def test_two_devices_give_the_same_step(run):
   c = run.config.copy_and_resolve_references().unlock()
   c.mesh.data = 2
@@ -109,6 +120,7 @@ def test_two_devices_give_the_same_step(run):
   assert np.allclose(metrics1["grad_norm"], metrics2["grad_norm"], rtol=1e-4)
 
 
+@families
 def test_views_have_the_same_bits_on_eight_devices(run):
   views = jax.jit(run.method.views, compiler_options={"xla_backend_optimization_level": 3})     # as outside of tests
   out = []
@@ -118,6 +130,7 @@ def test_views_have_the_same_bits_on_eight_devices(run):
   assert same(*out)
 
 
+@every
 def test_make_takes_options_by_keyword_alone(run):
   parameters = inspect.signature(methods._find(run.config.method.name)).parameters.values()
   first, *rest = parameters
