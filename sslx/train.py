@@ -157,7 +157,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   tx = tx or optim.make(config.optim, total, size)
   if data is None and test is None and config.evaluate.every:
     test = load(config, "test")
-  watch = watcher(config, source, test, encoder) if config.evaluate.every else None
+  watch, metric = watcher(config, source, test, encoder) if config.evaluate.every else (None, None)
 
   def batches(start):
     found = datasets.batches(source, batch_size=size, seed=config.seed, start=start, workers=config.data.workers,
@@ -176,7 +176,8 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   with contextlib.ExitStack() as stack:                     # closes all, the last first, whatever happens
     signals = stack.enter_context(run.Signals())
     stack.enter_context(run.enter(workdir, config, now, extend))
-    saved = stack.enter_context(contextlib.closing(checkpoint.Checkpoints(workdir, keep=config.checkpoint.keep)))
+    saved = stack.enter_context(contextlib.closing(checkpoint.Checkpoints(
+        workdir, keep=config.checkpoint.keep, metric=metric, record=checkpoint.run_of(workdir))))
     done, restored = saved.restore(state, warn=logs.say)
     if restored is None:
       done = 0
@@ -184,7 +185,6 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
                + (f", peak learning rate {optim.peak(config.optim, size):g}" if rate else ""))
     else:
       state = restored
-      saved.discard_after(done)
       logs.say(f"going on from step {done} of {total} in {workdir}")
     record = stack.enter_context(contextlib.closing(logs.Log(workdir, start=done, total=total, unit=size, also=log)))
 
