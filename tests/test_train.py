@@ -51,6 +51,17 @@ def test_own_data_method_and_evaluation_during_the_run(tmp_path):
   assert jax.tree.all(jax.tree.map(np.array_equal, again.variables, result.variables))
 
 
+def test_labels_with_gaps_make_no_wider_probe(tmp_path):
+  some = [{"image": x["image"], "label": np.int32([3, 7_000_000][i % 2])}
+          for i, x in enumerate(data.load("digits").take(range(64)))]
+  c = tiny(total_steps=2, evaluate__every=2)
+  train.train(c, tmp_path, data=some, test=some)
+  saved = checkpoint.Checkpoints(tmp_path, create=False)
+  assert {x.shape[-1] for x in jax.tree.leaves(saved.restore_plain()[1]["params"]["probe"])} == {2}
+  assert checkpoint.read_json(tmp_path / "environment.json")["data"]["classes"] == 2
+  assert numbers(tmp_path)[-1]["knn"] > 0                   # evaluation has the labels as they are, in both sets
+
+
 def test_unlabelled_data_needs_no_label(tmp_path):
   seen = []
   unlabelled = [{"image": x["image"]} for x in data.load("digits").take(range(64))]
