@@ -110,7 +110,7 @@ def pretrain(args):
   if args.config:
     config = configs.load(args.config)
   else:
-    config = configs.restored(checkpoint.read_json(pathlib.Path(args.workdir) / "config.json"))
+    config = configs.restored(checkpoint.run_of(args.workdir)["config"])
   config = configs.override(config, args.overrides)
   if args.show:
     print(config)

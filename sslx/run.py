@@ -104,11 +104,8 @@ def enter(workdir, config, now, extend=None):
     raise errors.RunError(f"cannot make the workdir {workdir}: {e.strerror}") from e
   lock = _lock(workdir)
   try:
-    if any(p.name.isdigit() for p in (workdir / "checkpoints").glob("*")):
-      then = checkpoint.read_json(workdir / "environment.json")
-      _same_run(workdir, wanted, now, then, extend)
-      earlier = then.pop("earlier", [])
-      now = {**now, "earlier": earlier if then == now else [*earlier, then]}
+    if checkpoint.folders(workdir):
+      now = {**now, **_same_run(workdir, wanted, now, extend)}
     elif extend:
       raise errors.UsageError(f"there is no run in {workdir} to extend")
     checkpoint.write_json(workdir / "environment.json", now)
@@ -119,15 +116,34 @@ def enter(workdir, config, now, extend=None):
   return lock
 
 
-def _same_run(workdir, wanted, now, then, extend):
-  """A UsageError with the differences, where `workdir` holds a run of other numbers than those wanted."""
-  old = checkpoint.read_json(workdir / "config.json")
+def _same_run(workdir, wanted, now, extend):
+  """{"earlier": other environments that the run in `workdir` has seen, "lengths": its total_steps before extensions}.
+
+  A UsageError with the differences, where the run or one of its checkpoints is of other numbers than those wanted.
+  """
+  run = checkpoint.run_of(workdir)
+  old, then = run["config"], dict(run["environment"])
+  earlier, lengths = then.pop("earlier", []), then.pop("lengths", [])
+  if extend and wanted["total_steps"] < old["total_steps"]:
+    raise errors.UsageError(f"--extend total_steps={wanted['total_steps']} is less than the {old['total_steps']} "
+                            f"steps of the run in {workdir}")
+  if extend and old["total_steps"] not in (wanted["total_steps"], *lengths):
+    lengths = [*lengths, old["total_steps"]]
+  _compare(workdir, run, wanted, now, lengths if extend else [])
+  for folder in checkpoint.folders(workdir):
+    record = checkpoint.record_of(folder)
+    if "config" in record:                                  # those of before 0.1.0 do not say
+      _compare(folder, record, wanted, now, lengths)
+  return {"earlier": earlier if then == now else [*earlier, then], "lengths": lengths}
+
+
+def _compare(where, run, wanted, now, lengths):
+  """A UsageError with the differences, where `run` (of a workdir or checkpoint) is not that wanted; lengths: other
+  total_steps that it may have."""
+  old, then = run["config"], run["environment"]
   apart = configs.difference(old, wanted)
-  if extend:
+  if old["total_steps"] in lengths:
     apart.pop("total_steps", None)
-    if wanted["total_steps"] < old["total_steps"]:
-      raise errors.UsageError(f"--extend total_steps={wanted['total_steps']} is less than the {old['total_steps']} "
-                              f"steps of the run in {workdir}")
   if then.get("x64") != now["x64"]:
     apart["JAX_ENABLE_X64"] = (then.get("x64"), now["x64"])
   for key in ("fingerprint", "shape", "examples"):
@@ -135,7 +151,7 @@ def _same_run(workdir, wanted, now, then, extend):
       apart[f"data ({key})"] = (then["data"][key], now["data"][key])
   if apart:
     lines = "; ".join(f"{k} was {a!r}, is {b!r}" for k, (a, b) in apart.items())
-    raise errors.UsageError(f"{workdir} holds another run: {lines}. Give a new --workdir, or the old settings "
+    raise errors.UsageError(f"{where} holds another run: {lines}. Give a new --workdir, or the old settings "
                             "(only --extend total_steps=N may change the length)")
 
 

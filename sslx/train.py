@@ -125,7 +125,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   Args:
     config: see config.py. Anything that changes the numbers must be as it was when the run began.
     workdir: folder of the run, made if need be.
-    data, test: sequences of {"image", "label", ...} in place of config.data.
+    data, test: sequences of {"image", "label", ...} in place of config.data. Methods see classes numbered from 0 on.
     method: (encoder module, Method) in place of config.encoder and config.method.
     tx: an optax transformation in place of config.optim.
     log: called with every record {"step", "loss", ...}.
@@ -148,7 +148,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
     config.encoder, config.method = {}, {"name": "given"}
   if tx:
     config.optim = {"name": "given"}
-  classes = None if source.labels is None or source.labels.min() < 0 else int(source.labels.max()) + 1
+  examples, classes = datasets.numbered(source)             # so that probes are as wide as there are classes
   run.fill(config, len(source), classes)
   encoder, method = method or build(config)
   if config.online_probe and classes:
@@ -157,14 +157,14 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   tx = tx or optim.make(config.optim, total, size)
   if data is None and test is None and config.evaluate.every:
     test = load(config, "test")
-  watch = watcher(config, source, test, encoder) if config.evaluate.every else None
+  watch, metric = watcher(config, source, test, encoder) if config.evaluate.every else (None, None)
 
   def batches(start):
-    found = datasets.batches(source, batch_size=size, seed=config.seed, start=start, workers=config.data.workers,
+    found = datasets.batches(examples, batch_size=size, seed=config.seed, start=start, workers=config.data.workers,
                              process_index=jax.process_index(), process_count=jax.process_count())
     return (place({k: batch[k] for k in method.reads}, mesh) for batch in found)
 
-  first = source.batch(np.arange(1))
+  first = examples.batch(np.arange(1))
   check_reads(method, first)
   check_images(source)
   key_init, key = jax.random.split(jax.random.key(config.seed))
@@ -176,7 +176,8 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   with contextlib.ExitStack() as stack:                     # closes all, the last first, whatever happens
     signals = stack.enter_context(run.Signals())
     stack.enter_context(run.enter(workdir, config, now, extend))
-    saved = stack.enter_context(contextlib.closing(checkpoint.Checkpoints(workdir, keep=config.checkpoint.keep)))
+    saved = stack.enter_context(contextlib.closing(checkpoint.Checkpoints(
+        workdir, keep=config.checkpoint.keep, metric=metric, record=checkpoint.run_of(workdir))))
     done, restored = saved.restore(state, warn=logs.say)
     if restored is None:
       done = 0
@@ -184,7 +185,6 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
                + (f", peak learning rate {optim.peak(config.optim, size):g}" if rate else ""))
     else:
       state = restored
-      saved.discard_after(done)
       logs.say(f"going on from step {done} of {total} in {workdir}")
     record = stack.enter_context(contextlib.closing(logs.Log(workdir, start=done, total=total, unit=size, also=log)))
 

@@ -3,7 +3,7 @@
 A workdir holds
   config.json, environment.json     what was asked, and where and with what it ran
   metrics.jsonl, events.out.*       the run's numbers, a JSON object a line and for TensorBoard
-  checkpoints/STEP/                 train state and metrics; a step's folder appears whole or not at all
+  checkpoints/STEP/                 train state, config and environment; a step's folder appears whole or not at all
   encoder/                          at the end: variables and spec.json, all that `load_encoder` needs
 """
 
@@ -20,4 +20,9 @@ from sslx.checkpoint.files import (
   write_npz as write_npz,
   write_text as write_text,
 )
-from sslx.checkpoint.states import Checkpoints as Checkpoints
+from sslx.checkpoint.states import (
+  Checkpoints as Checkpoints,
+  folders as folders,
+  record_of as record_of,
+  run_of as run_of,
+)

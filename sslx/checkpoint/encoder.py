@@ -1,5 +1,6 @@
 """Encoders that were trained: exported, loaded, and their twins at random initialisation."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -13,7 +14,7 @@ import orbax.checkpoint as ocp
 
 from sslx import encoders, errors, methods
 from sslx.checkpoint.files import read_json, write_json
-from sslx.checkpoint.states import Checkpoints
+from sslx.checkpoint.states import METADATA, Checkpoints, folders, record_of, restore_folder, run_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ def export_encoder(path, variables, spec):
 
 
 def load_encoder(path, *, step=None, module=None):
-  """The Encoder of a workdir (or of its encoder/ folder).
+  """The Encoder of a workdir, of its encoder/ folder, or of a checkpoint's folder, wherever that was copied to.
 
   Args:
     path: a workdir; an unfinished run gives the encoder of its newest checkpoint.
@@ -59,7 +60,7 @@ def load_encoder(path, *, step=None, module=None):
   """
   path = pathlib.Path(path)
   folder = path if (path / "spec.json").exists() else path / "encoder"
-  newest = max((int(p.name) for p in path.glob("checkpoints/*") if p.name.isdigit()), default=0)
+  newest = max((int(p.name) for p in folders(path)), default=0)
   spec = read_json(folder / "spec.json") if step is None and (folder / "spec.json").exists() else None
   if spec and spec["step"] >= newest:
     module = module or _module(spec)
@@ -83,21 +84,42 @@ def random_encoder(encoder):
 
 
 def _from_checkpoint(path, step, module):
-  if not (path / "checkpoints").is_dir():
-    raise errors.UsageError(f"{path} holds no encoder and no checkpoints: give the --workdir of a pretraining run")
-  spec = spec_of(read_json(path / "config.json"), read_json(path / "environment.json"))
+  step, tree, record = _lone(path, step) if (path / METADATA).exists() else _of_workdir(path, step)
+  spec = spec_of(record["config"], record["environment"])
   module = module or _module(spec)
-  checkpoints = Checkpoints(path, create=False)
-  if step == "best":
-    step = checkpoints.best_step()
-    if step is None:
-      raise errors.UsageError(f"{path} recorded no best checkpoint: set evaluate.every, or give a step")
-  if not checkpoints.steps():
-    raise errors.UsageError(f"{path} has no checkpoint yet: let the run reach its first one")
-  step, tree = checkpoints.restore_plain(step)
   name, options = methods.split(spec["config"]["method"])
   variables = methods.make(name, module, **options).encoder(tree["params"], tree["state"])["image"]
   return Encoder(module, variables, tuple(spec["shape"]), {**spec, "step": step})
+
+
+def _of_workdir(path, step):
+  """(step, arrays, record) of one of a workdir's checkpoints."""
+  if not (path / "checkpoints").is_dir():
+    raise errors.UsageError(f"{path} holds no encoder and no checkpoints: give the --workdir of a pretraining run")
+  with contextlib.closing(Checkpoints(path, create=False)) as saved:
+    if step == "best":
+      step = saved.best_step()
+      if step is None:
+        raise errors.UsageError(f"{path} recorded no best checkpoint: set evaluate.every, or give a step")
+    if not saved.steps():
+      raise errors.UsageError(f"{path} has no checkpoint yet: let the run reach its first one")
+    step, tree = saved.restore_plain(step)
+    record = record_of(saved.path / str(step))
+  return step, tree, record if "config" in record else run_of(path)
+
+
+def _lone(path, step):
+  """(step, arrays, record) of the folder of one checkpoint."""
+  record = record_of(path)
+  if "config" not in record:
+    raise errors.UsageError(f"the checkpoint {path} does not say what run it is of: give the --workdir of that run")
+  try:
+    tree = restore_folder(path)
+  except Exception as e:  # Orbax raises many types for a damaged folder
+    raise errors.RunError(f"the checkpoint {path} cannot be read: {errors.first_line(e)}") from e
+  if step not in (None, int(tree["step"])):
+    raise errors.UsageError(f"{path} is the checkpoint of step {int(tree['step'])}, not {step}")
+  return int(tree["step"]), tree, record
 
 
 def spec_of(config, environment):

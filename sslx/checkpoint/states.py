@@ -2,16 +2,19 @@
 
 import contextlib
 import gc
+import itertools
+import json
 import logging
+import os
 import pathlib
 import sys
 import time
 
 import jax
 import orbax.checkpoint as ocp
-from orbax.checkpoint.checkpoint_managers import preservation_policy as policies
 
 from sslx import errors
+from sslx.checkpoint.files import read_json
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)        # Orbax logs tracebacks of errors that it raises as well
 
@@ -30,35 +33,50 @@ def _quiet():
     logger.setLevel(level)
 
 
-class Checkpoints:
-  """The checkpoints of a workdir: asynchronous saves, the last n and the best kept."""
+METADATA = "_CHECKPOINT_METADATA"                           # Orbax's file beside a step's arrays, JSON
 
-  def __init__(self, workdir, *, keep=2, create=True):
+
+class Checkpoints:
+  """The checkpoints of a workdir: asynchronous saves, the last n and the best kept.
+
+  record: {"config", "environment"} of the run, which every checkpoint then holds. metric: what "best" is measured in;
+  numbers of another metric, from before it was changed, do not count (None: that of the newest checkpoint with one).
+  """
+
+  def __init__(self, workdir, *, keep=2, metric=None, record=None, create=True):
     self.path = pathlib.Path(workdir).absolute() / "checkpoints"
-    score = lambda metrics: metrics["best"]
-    best = policies.BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False)
+    self.keep, self.metric, self.record = max(1, keep), metric, record or {}
     self.manager = ocp.CheckpointManager(
         self.path, item_handlers=ocp.StandardCheckpointHandler(), options=ocp.CheckpointManagerOptions(
-            create=create, cleanup_tmp_directories=create, read_only=not create, best_fn=score,
-            preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(max(1, keep)), best])))
+            create=create, cleanup_tmp_directories=create, read_only=not create, preservation_policy=self))
+    self.best = {s: record_of(self.path / str(s)).get("best") for s in self.steps()}
 
   def steps(self):
     """Steps that can be restored, oldest first."""
     return sorted(self.manager.all_steps())
 
   def best_step(self):
-    """The step with the highest recorded "best" metric, or None."""
-    scored = {s: (self.manager.metrics(s) or {}).get("best") for s in self.steps()}
-    scored = {s: v for s, v in scored.items() if v is not None}
-    return max(scored, key=scored.get) if scored else None
+    """The step with the highest value of the metric, the latest of equals, or None."""
+    return self._best(self.steps())
+
+  def _best(self, steps):
+    scored = {s: best for s in steps if (best := self.best.get(s))}
+    metric = self.metric or (scored[max(scored)]["metric"] if scored else None)
+    return max(((b["value"], s) for s, b in scored.items() if b["metric"] == metric), default=(None, None))[1]
+
+  def should_preserve(self, checkpoints, *, context):
+    """Which checkpoints stay: Orbax asks this after every save."""
+    steps = [c.step for c in checkpoints]
+    return [s in sorted(steps)[-self.keep:] or s == self._best(steps) for s in steps]
 
   def save(self, step, train, best=None):
     """Starts saving; the arrays are copied before this returns. Saving a step twice does nothing."""
     if step in self.manager.all_steps():
       return
+    self.best[step] = None if best is None else {"metric": self.metric, "value": float(best)}
     try:
-      self.manager.save(step, args=ocp.args.StandardSave(train), metrics=None if best is None else {"best": best},
-                        force=True)
+      self.manager.save(step, args=ocp.args.StandardSave(train), force=True,
+                        custom_metadata={**self.record, "best": self.best[step]})
     except (OSError, ValueError) as e:
       raise errors.RunError(f"cannot save step {step} to {self.path}: {e}") from e
 
@@ -69,44 +87,83 @@ class Checkpoints:
     except Exception as e:  # Orbax hands on whatever its background thread met
       raise errors.RunError(f"saving to {self.path} failed: {errors.first_line(e)}") from e
 
-  def restore(self, like, step=None, warn=lambda line: None):
-    """(step, train) of `step`, or of the newest checkpoint that can be read; `like` gives shapes, types and shardings.
+  def restore(self, like, warn=lambda line: None):
+    """(step, train) of the newest checkpoint that can be read; `like` gives shapes, types and shardings.
 
-    A damaged checkpoint is passed over with a warning for the one before; (None, None) when there is none at all.
+    Damaged ones are passed over and renamed, so that their steps can be saved again, with a line to `warn` for each;
+    (None, None) when there is none at all.
     """
-    return self._newest(lambda s: like, step, warn)
+    read = lambda s: self.manager.restore(s, args=ocp.args.StandardRestore(like))
+    step, train, damaged = self._newest(read, self.steps())
+    for s, reason in damaged:
+      warn(f"checkpoint {s} cannot be read ({reason}): kept as {self._aside(s)}")
+    return step, train
 
-  def restore_plain(self, step=None, warn=lambda line: None):
-    """(step, nested dicts of arrays) as `restore`, on one device and without knowing the run's structure."""
-    one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    like = lambda s: jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=one),
-                                  self.manager.item_metadata(s).tree)
-    return self._newest(like, step, warn)
-
-  def _newest(self, like, step, warn):
+  def restore_plain(self, step=None):
+    """(step, nested dicts of arrays) of `step`, or as `restore`; on one device, without knowing the run's structure."""
     available = self.steps()
     if step is not None and step not in available:
       raise errors.UsageError(f"no checkpoint of step {step} in {self.path}: there are {available or 'none'}")
-    failed = []
-    with _quiet():
-      for s in [step] if step is not None else available[::-1]:
-        try:
-          return s, self.manager.restore(s, args=ocp.args.StandardRestore(like(s)))
-        except Exception as e:  # Orbax raises many types for a damaged folder
-          failed.append(s)
-          time.sleep(1)                                     # its other reads end meanwhile, unheard
-          warn(f"checkpoint {self.path / str(s)} cannot be read ({errors.first_line(e)[:80]})")
-    if failed:
-      raise errors.RunError(f"no checkpoint in {self.path} can be read: steps {failed} are damaged or from another "
-                            "run; restore them from a copy, or start again with a new --workdir")
-    return None, None
+    return self._newest(lambda s: restore_folder(self.path / str(s)), available if step is None else [step])[:2]
 
-  def discard_after(self, step):
-    """Deletes the damaged checkpoints that `restore` passed over, so that their steps can be saved again."""
-    for s in self.steps():
-      if s > step:
-        self.manager.delete(s)
+  def _newest(self, read, steps):
+    damaged = []
+    with _quiet():
+      for s in steps[::-1]:
+        try:
+          return s, read(s), damaged
+        except Exception as e:  # Orbax raises many types for a damaged folder
+          damaged.append((s, errors.first_line(e)[:80]))
+          time.sleep(1)                                     # its other reads end meanwhile, unheard
+    if damaged:
+      raise errors.RunError(f"no checkpoint in {self.path} can be read: steps {[s for s, _ in damaged]} are damaged "
+                            f"({damaged[0][1]}); restore them from a copy, or start again with a new --workdir")
+    return None, None, []
+
+  def _aside(self, step):
+    """Renames the checkpoint of `step`, which makes room for another; its new folder."""
+    new = next(p for n in itertools.count() if not (p := self.path / f"damaged-{step}{f'-{n}' if n else ''}").exists())
+    try:
+      os.rename(self.path / str(step), new)
+    except OSError as e:
+      raise errors.RunError(f"cannot rename the damaged {self.path / str(step)}: {e.strerror}") from e
+    self.manager.reload()
+    return new
 
   def close(self):
     self.wait()
     self.manager.close()
+
+
+def record_of(folder):
+  """What a checkpoint's folder says of itself: {"config", "environment", "best"}; {} where it says nothing."""
+  try:
+    return dict(json.loads((pathlib.Path(folder) / METADATA).read_text())["custom_metadata"])
+  except (OSError, ValueError, KeyError, TypeError):
+    return {}
+
+
+def run_of(workdir):
+  """{"config", "environment"} of the run in `workdir`: its two files or, where there are none, its newest checkpoint's.
+
+  Raises errors.UsageError for the workdir of no run.
+  """
+  kept = next((r for f in folders(workdir)[::-1] if "config" in (r := record_of(f))), {})
+  files = {k: pathlib.Path(workdir) / f"{k}.json" for k in ("config", "environment")}
+  return {k: kept[k] if k in kept and not f.exists() else read_json(f) for k, f in files.items()}
+
+
+def folders(workdir):
+  """The folders of a workdir's checkpoints, oldest first."""
+  found = [p for p in (pathlib.Path(workdir) / "checkpoints").glob("*") if p.name.isdigit()]
+  return sorted(found, key=lambda p: int(p.name))
+
+
+def restore_folder(folder):
+  """What one checkpoint's folder holds, as nested dicts of arrays on one device."""
+  one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  item = pathlib.Path(folder).absolute() / "default"
+  with ocp.StandardCheckpointer() as reader:
+    like = jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=one),
+                        reader.metadata(item).item_metadata.tree)
+    return reader.restore(item, like)

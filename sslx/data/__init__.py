@@ -12,7 +12,7 @@ from sslx import errors, options
 from sslx.data import decode, memory, prepared, source as sources, tfds
 from sslx.data.loader import arrays as arrays, batches as batches
 from sslx.data.prepared import directory as directory
-from sslx.data.source import Source as Source, from_array as from_array
+from sslx.data.source import Source as Source, from_array as from_array, numbered as numbered
 
 BUILT_IN = ("digits", "fashion_mnist")
 FORMS = ("tfds:NAME", "folder:PATH", "npz:PATH", "package.module")

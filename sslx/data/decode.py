@@ -68,21 +68,22 @@ def checked(pixels):
 
 
 def resize(pixels, size, fit="crop"):
-  """[H, W, C] -> [size, size, C], bilinear with antialiasing, dtype kept.
+  """[H, W, C] -> [size, size, C], or [h, w, C] for a size of (h, w); bilinear with antialiasing, dtype kept.
 
   fit: "crop" brings the short side to `size` and keeps the middle; "squash" brings both sides to it.
   """
   h, w, c = pixels.shape
-  if (h, w) == (size, size):
+  high, wide = (size, size) if isinstance(size, int) else size
+  if (h, w) == (high, wide):
     return pixels
-  side = min(h, w)
-  top, left = ((h - side) / 2, (w - side) / 2) if fit == "crop" else (0, 0)
+  kept = (min(h, w * high / wide), min(w, h * wide / high)) if fit == "crop" else (h, w)
+  top, left = (h - kept[0]) / 2, (w - kept[1]) / 2
   scaled = lambda x: np.asarray(
-      Image.fromarray(x).resize((size, size), Image.Resampling.BILINEAR, (left, top, w - left, h - top)))
+      Image.fromarray(x).resize((wide, high), Image.Resampling.BILINEAR, (left, top, w - left, h - top)))
   if pixels.dtype == np.uint8 and c == 3:
     return scaled(pixels)
-  wide = pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
-  out = np.stack([scaled(np.ascontiguousarray(wide[..., i])) for i in range(c)], axis=-1)
+  planes = pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
+  out = np.stack([scaled(np.ascontiguousarray(planes[..., i])) for i in range(c)], axis=-1)
   return np.rint(out).astype(np.uint16) if pixels.dtype == np.uint16 else out
 
 

@@ -97,6 +97,18 @@ def subset(source, limit, seed):
   return source.take(generator(seed).permutation(len(source))[:limit]) if 0 < limit < len(source) else source
 
 
+def numbered(source):
+  """(the Source with its classes numbered from 0 on, without gaps; their number), or (source, None) if unlabelled.
+
+  Labels below 0 mark examples without one: a Source that has any counts as unlabelled.
+  """
+  if source.labels is None or not len(source) or source.labels.min() < 0:
+    return source, None
+  classes, labels = np.unique(source.labels, return_inverse=True)
+  names = source.class_names and tuple(source.class_names[i] for i in classes if i < len(source.class_names))
+  return dataclasses.replace(source, labels=labels.astype(np.int32), class_names=names), len(classes)
+
+
 def split(count, labels=None):
   """(train, test) positions of a fixed split 80 to 20 of `count` examples, stratified when labelled."""
   order = np.lexsort((generator(0).permutation(count), np.zeros(count) if labels is None else labels))

@@ -7,7 +7,7 @@ import numpy as np
 
 from sslx import errors
 from sslx.evaluate import pixels
-from sslx.evaluate.embed import Embedder, embed
+from sslx.evaluate.embed import Embedder, embed, fit_of
 from sslx.evaluate.few_label import FROZEN as FEW_LABEL, few_label, left_out
 from sslx.evaluate.health import FROZEN as HEALTH, health
 from sslx.evaluate.knn import FROZEN as KNN, knn
@@ -61,7 +61,7 @@ def evaluate(encoder, train, test, *, protocols=tuple(PROTOCOLS), random=None, v
   width = features["encoder"][0].shape[1]
   sizes = {"train": len(train_x), "test": 0 if test_x is None else len(test_x), "width": width, "seed": seed}
   out = {p: {} for p in run} | {"protocols": {p: {**PROTOCOLS[p]} for p in run} | {"sizes": sizes}, "notes": notes}
-  raw = [pixels.raw(x, encoder.shape) for x in ((train_x, test_x) if labelled else (train_x,))]
+  raw = [pixels.raw(x, encoder.shape, fit_of(encoder)) for x in ((train_x, test_x) if labelled else (train_x,))]
   sizes["raw"] = raw[0].shape[1]
   if labelled:
     sizes["classes"] = len(np.unique(train_y))
@@ -92,7 +92,7 @@ def evaluate(encoder, train, test, *, protocols=tuple(PROTOCOLS), random=None, v
         notes += [] if result["converged"] else [f"few_label {setting}, {name}: L-BFGS stopped before it converged"]
       step(f"few_label, {name}")
     if "health" in run:
-      form = (lambda v: pixels.raw(v, encoder.shape)) if name == "raw" else (
+      form = (lambda v: pixels.raw(v, encoder.shape, fit_of(encoder))) if name == "raw" else (
           lambda v, name=name: finite(name, embed(records[name], v)))
       x = raw[0] if name == "raw" else features[name][0]
       out["health"][name] = health(x, views and [form(v) for v in views], seed=seed)

@@ -5,17 +5,19 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from sslx import errors
+from sslx.data import decode
 
 
 def embed(encoder, images, *, batch_size=256, layer=None):
   """Features of images under an encoder record: numpy float32 [N, D], in the order of the images.
 
   images: an array [N, H, W, C], or a list of arrays [h, w] or [h, w, C] of any sizes; uint8, uint16, floats in [0, 1].
-  What is not of the encoder's size is resized to it, antialiased; grey becomes RGB by repetition.
+  What is not of the encoder's size is brought to it as the data of its run were (data.fit), grey becomes RGB by
+  repetition: the same numbers as from a folder of these images. (A folder reads a JPEG of four times the size or more at
+  1/2, 1/4 or 1/8; that is a grey level or two away from its full pixels.)
   layer: None for the representation, or a name of the encoder's features, averaged over space or tokens if it has any.
   A batch is split over all devices if they divide it. The last batch is padded: one compile for one encoder, size and
   batch_size, kept for later calls.
@@ -31,7 +33,7 @@ def embed(encoder, images, *, batch_size=256, layer=None):
   forward = compiled(encoder.module, layer)
   out, pending = [], None
   for i in range(0, len(images), batch_size):
-    x = prepared(images[i:i + batch_size], encoder.shape, dtype)
+    x = prepared(images[i:i + batch_size], encoder.shape, dtype, fit_of(encoder))
     x = np.concatenate([x, np.zeros((batch_size - len(x), *x.shape[1:]), x.dtype)]) if len(x) < batch_size else x
     y = forward(variables, jax.device_put(x, batches))     # runs while the next batch is prepared
     if pending is not None:
@@ -99,16 +101,14 @@ def checked(images, shape):
       raise errors.UsageError(f"image {i} has shape {x.shape}; the encoder needs [h, w, {shape[2]}], or grey [h, w, 1]")
     if x.dtype not in (np.uint8, np.uint16) and not jnp.issubdtype(x.dtype, jnp.floating):
       raise errors.UsageError(f"image {i} is of type {x.dtype}; images are uint8, uint16 or floats in [0, 1]")
-  fits = isinstance(images, np.ndarray) and images.shape[1:3] == tuple(shape[:2])
   types = {images.dtype} if isinstance(images, np.ndarray) else {x.dtype for x in images}
-  return images, types.pop() if types in ({np.dtype(np.uint8)}, {np.dtype(np.uint16)}) and (
-      fits or types == {np.dtype(np.uint8)}) else np.dtype(np.float32)
+  return images, types.pop() if types in ({np.dtype(np.uint8)}, {np.dtype(np.uint16)}) else np.dtype(np.float32)
 
 
-def prepared(images, shape, dtype):
+def prepared(images, shape, dtype, fit="crop"):
   """Images as one array [n, *shape] of `dtype`: resized, grey repeated, floats checked to be in [0, 1]."""
   if not isinstance(images, np.ndarray) or images.shape[1:3] != tuple(shape[:2]):
-    images = np.stack([resized(x, shape, dtype) for x in images])
+    images = np.stack([resized(x, shape, dtype, fit) for x in images])
   elif images.dtype != dtype:
     images = images.astype(dtype)
   if dtype == np.float32 and not (images.min() >= -0.01 and images.max() <= 1.01):
@@ -116,23 +116,22 @@ def prepared(images, shape, dtype):
   return coloured(images, shape)
 
 
+def fit_of(encoder):
+  """How the images of the encoder's run were brought to its size: crop or squash."""
+  return getattr(encoder, "spec", {}).get("config", {}).get("data", {}).get("fit", "crop")
+
+
 def coloured(x, shape):
   """Images [..., C] with as many channels as `shape` has: one grey channel is repeated."""
   return np.repeat(x, shape[2], axis=-1) if x.shape[-1] != shape[2] else x
 
 
-def resized(x, shape, dtype):
-  """One image [h, w] or [h, w, C] at the size of `shape`, by antialiased bilinear interpolation."""
-  x = x[..., None] if x.ndim == 2 else x
-  if dtype != np.uint8 and np.issubdtype(x.dtype, np.integer):
+def resized(x, shape, dtype, fit):
+  """One image [h, w] or [h, w, C] at the size of `shape`, of `dtype`; see decode.resize."""
+  x = decode.resize(coloured(x[..., None] if x.ndim == 2 else x, shape), shape[:2], fit)
+  if dtype == np.float32 and np.issubdtype(x.dtype, np.integer):
     x = x / np.float32(np.iinfo(x.dtype).max)
-  x = coloured(x.astype(dtype), shape)
-  if x.shape == tuple(shape):
-    return x
-  scale = lambda plane: np.asarray(Image.fromarray(plane).resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
-  if dtype == np.uint8 and x.shape[2] == 3:
-    return scale(np.ascontiguousarray(x))
-  return np.stack([scale(np.ascontiguousarray(x[..., c])) for c in range(x.shape[2])], axis=-1)
+  return x.astype(dtype)
 
 
 class Embedder(TransformerMixin, BaseEstimator):

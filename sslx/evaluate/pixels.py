@@ -9,11 +9,15 @@ from sslx.evaluate.embed import checked, prepared
 SIDE = 64                                                  # larger images are resized to this side, antialiased
 
 
-def raw(images, shape):
-  """Images, as `embed` takes them for an encoder of that shape, flattened: float32 [N, min(H, 64) min(W, 64) C]."""
-  shape = (min(shape[0], SIDE), min(shape[1], SIDE), shape[2])
+def raw(images, shape, fit="crop"):
+  """Images, as `embed` takes them for an encoder of that shape, flattened: float32 [N, min(H, 64) min(W, 64) C].
+
+  fit: how others come to that shape, as for the encoder.
+  """
+  small = (min(shape[0], SIDE), min(shape[1], SIDE), shape[2])
   images, dtype = checked(images, shape)
-  x = np.concatenate([prepared(images[i:i + 256], shape, dtype) for i in range(0, len(images), 256)])
+  seen = (prepared(images[i:i + 256], shape, dtype, fit) for i in range(0, len(images), 256))
+  x = np.concatenate([prepared(x, small, dtype, "squash") for x in seen])
   x = x.reshape(len(x), -1)
   return x / np.float32(np.iinfo(x.dtype).max) if np.issubdtype(x.dtype, np.integer) else x
 

@@ -4,7 +4,10 @@ from sslx import checkpoint, data, errors, evaluate
 
 
 def watcher(config, source, test, encoder):
-  """A function variables -> (values for the log, the number that "best" compares), for use during the run."""
+  """(a function variables -> (values for the log, the number that "best" compares), the metric of that number or None).
+
+  For use during the run.
+  """
   bank = data.arrays(source, config.evaluate.train, config.seed)
   queries = None if test is None else data.arrays(data.given(test), config.evaluate.test, config.seed)
   labelled = bank[1] is not None and queries is not None and queries[1] is not None
@@ -29,4 +32,4 @@ def watcher(config, source, test, encoder):
     values = {k: v for k, v in values.items() if v is not None}
     return values, values.get(best)
 
-  return watch
+  return watch, None if best == "none" else best

@@ -18,7 +18,7 @@ def read(workdir):
   path = pathlib.Path(workdir)
   if not path.is_dir():
     raise errors.UsageError(f"there is no folder {workdir}: give the --workdir of a pretraining run")
-  config, environment = checkpoint.read_json(path / "config.json"), checkpoint.read_json(path / "environment.json")
+  config, environment = checkpoint.run_of(path).values()
   for name, content, keys in (("config", config, ("method", "encoder", "data", "total_steps", "seed")),
                               ("environment", environment, ("data", "versions"))):
     if not isinstance(content, dict) or any(k not in content for k in keys):
@@ -26,7 +26,7 @@ def read(workdir):
   optional = lambda p: checkpoint.read_json(p) if p.exists() else None
   spec, evaluation = optional(path / "encoder" / "spec.json"), optional(path / "evaluation.json")
   records = [r for r in log.read(path / "metrics.jsonl") if isinstance(r, dict) and "step" in r]
-  steps = [int(p.name) for p in path.glob("checkpoints/*") if p.name.isdigit()]
+  steps = [int(p.name) for p in checkpoint.folders(path)]
   total, exported = config["total_steps"], spec and spec.get("step", config["total_steps"])
   last = max([r["step"] for r in records] + steps + [exported or 0])
   ended = exported is not None and exported >= last and (exported >= total or config.get("stop", {}).get("plateau"))

@@ -176,3 +176,13 @@ def test_split(count, classes):
 def test_prepare_has_nothing_to_do_for_arrays():
   report = data.prepare("digits")
   assert report["splits"] == {"train": 1437, "test": 360} and report["path"] is None
+
+
+def test_numbered():
+  given = source.from_array("x", X, [[3, 7, 90][i % 3] for i in range(20)], map(str, range(8)))
+  found, classes = data.numbered(given)
+  assert classes == 3 and found.labels.tolist() == [i % 3 for i in range(20)] and found.labels.dtype == np.int32
+  assert found.class_names == ("3", "7") and found[1]["label"] == 1 and given[1]["label"] == 7
+  assert found.fingerprint == given.fingerprint
+  for unlabelled in (source.from_array("x", X), source.from_array("x", X, [-1] + [4] * 19)):
+    assert data.numbered(unlabelled) == (unlabelled, None)

@@ -60,17 +60,29 @@ def test_types_and_last_batch():
     np.testing.assert_allclose(embed(e, IMAGES, batch_size=batch_size), want, atol=1e-6)
 
 
-def test_odd_sizes_equal_one_by_one():
+@pytest.mark.parametrize("fit", ["crop", "squash"])
+def test_odd_sizes_equal_one_by_one(fit):
   e = record()
+  e.spec = {"config": {"data": {"fit": fit}}}
   images = [RNG.integers(0, 256, (h, w, 3), np.uint8) for h, w in ((5, 9), (8, 8), (30, 3), (16, 16), (1, 1))]
   images += [RNG.integers(0, 256, (12, 7), np.uint8), RNG.integers(0, 256, (12, 7, 1), np.uint8)]
   together = embed(e, images, batch_size=4)
   np.testing.assert_allclose(together, np.concatenate([embed(e, [x], batch_size=4) for x in images]), atol=1e-6)
-  resized = np.stack([np.asarray(Image.fromarray(x).resize((8, 8), Image.Resampling.BILINEAR)) for x in images[:5]])
+  box = lambda h, w: ((w - min(h, w)) / 2, (h - min(h, w)) / 2, (w + min(h, w)) / 2, (h + min(h, w)) / 2)
+  resized = np.stack([np.asarray(Image.fromarray(x).resize(
+      (8, 8), Image.Resampling.BILINEAR, box(*x.shape[:2]) if fit == "crop" else None)) for x in images[:5]])
   np.testing.assert_allclose(together[:5], direct(e, resized / 255), atol=1e-6)
   mixed = embed(e, [images[0], images[1] / 255.0, images[2].astype(np.uint16) * 257])
   np.testing.assert_allclose(mixed, together[:3], atol=5e-3)                     # no rounding to 8 bits in between
   np.testing.assert_allclose(embed(e, np.stack([images[3]] * 2)), together[[3, 3]], atol=1e-6)
+
+
+def test_an_encoder_whose_images_are_not_square():
+  e = record((8, 4, 3))
+  images = [RNG.integers(0, 256, (h, w, 3), np.uint8) for h, w in ((8, 4), (16, 8), (9, 30), (31, 7))]
+  resized = [np.asarray(Image.fromarray(x).resize((4, 8), Image.Resampling.BILINEAR, box)) for x, box in zip(
+      images, (None, None, (12.75, 0, 17.25, 9), (0, 8.5, 7, 22.5)), strict=True)]
+  np.testing.assert_allclose(embed(e, images), direct(e, np.stack(resized) / 255), atol=1e-6)
 
 
 def test_resizing_is_antialiased():

@@ -1,0 +1,45 @@
+"""A run's frozen encoder on data sets: from the command line as from Python, in parts as at once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+import sslx
+from sslx import checkpoint, cli, config, encoders
+
+SHAPE = (12, 12, 3)
+
+
+def workdir_of(path, **data):
+  """A workdir with an encoder that nobody trained."""
+  c = config.default()
+  c.encoder = encoders.options("own.encoder", width=6)
+  c.data.update(data)
+  module = encoders.make("own.encoder", width=6)
+  environment = {"data": {"shape": SHAPE}, "versions": {}}
+  checkpoint.export_encoder(path / "encoder", module.init(jax.random.key(0), jnp.zeros((1, *SHAPE))),
+                            checkpoint.spec_of(config.plain(c), environment) | {"step": 3})
+  return str(path)
+
+
+def embedded(workdir, out, *options):
+  assert cli.main(["embed", "--workdir", workdir, "--out", str(out), *map(str, options)]) == 0
+  with np.load(out) as z:
+    return dict(z)
+
+
+@pytest.mark.parametrize("fit", ["crop", "squash"])
+@pytest.mark.parametrize("deep", [False, True])
+def test_an_image_from_python_equals_the_same_from_a_folder(tmp_path, fit, deep):
+  rng = np.random.default_rng(0)
+  for i, (h, w) in enumerate([(12, 12), (17, 40), (90, 31), (5, 9), (12, 13), (40, 46)]):
+    path = tmp_path / f"photos/{'test' if i else 'train'}/{i}.{'jpg' if i == 5 and not deep else 'png'}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = rng.integers(0, 2**16, (h, w), np.uint16) if deep else rng.integers(0, 255, (h, w, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+  run = workdir_of(tmp_path / "run", fit=fit, dir=str(tmp_path / "prepared"))
+  found = embedded(run, tmp_path / "e.npz", "--data", f"folder:{tmp_path}/photos")
+  images = [np.asarray(Image.open(p)) for p in found["paths"]]
+  assert np.array_equal(found["embeddings"], sslx.embed(sslx.load_encoder(run), images))
