@@ -1,0 +1,154 @@
+"""Every method under one budget: pretrained on scikit-learn's digits, compared with raw pixels and a random encoder.
+
+  python experiments/zoo.py --runs runs/zoo                      # all methods, three seeds; goes on where it stopped
+  python experiments/zoo.py --runs runs/zoo --shard 0/2          # half of the runs, in one of two processes
+  python experiments/zoo.py --runs runs/zoo --table              # the table and the picture, from what is there
+
+Each method has its config's own hyperparameters (configs/METHOD.py:digits); encoder, steps and batch are the same for
+all. Figures go to experiments/results/zoo.{json,md,png}.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import time
+
+from sslx import checkpoint, config, data, evaluate, log, methods, train
+
+HERE = pathlib.Path(__file__).parent
+BUDGET = ["--config.total_steps=300", "--config.batch_size=128", "--config.encoder.name=resnet10",
+          "--config.encoder.width=16", "--config.log.every=10", "--config.checkpoint.every=300"]
+MEASURES = ("one", "ten", "knn")
+NAMES = {"one": "one label a class", "ten": "ten labels a class", "knn": "kNN"}
+
+
+def measures(x, y, test_x, test_y, seed, standardise=True):
+  """{"one", "ten", "knn"}: test accuracies of features."""
+  few = evaluate.few_label(x, y, test_x, test_y, settings=("1", "10"), seed=seed, standardise=standardise)
+  return {"one": few["1"]["mean"], "ten": few["10"]["mean"], "knn": evaluate.knn(x, y, test_x, test_y)}
+
+
+def run(method, seed, workdir):
+  """Pretrains a method with one seed, unless that was done before, and returns its figures."""
+  out = pathlib.Path(workdir) / "zoo.json"
+  if out.exists():
+    return json.loads(out.read_text())
+  c = config.override(config.load(f"{HERE.parent}/configs/{method}.py:digits"), [
+      *BUDGET, f"--config.seed={seed}", "--config.online_probe=False"])
+  begun = time.monotonic()
+  encoder = train.train(c, workdir)
+  (x, y, _), (test_x, test_y, _) = (data.arrays(data.load("digits", split=s)) for s in ("train", "test"))
+  features = lambda e: (evaluate.embed(e, x), y, evaluate.embed(e, test_x), test_y)
+  random = checkpoint.random_encoder(encoder)
+  records = [r for r in log.read(f"{workdir}/metrics.jsonl") if "loss" in r]
+  result = {"method": method, "seed": seed, "encoder": measures(*features(encoder), seed),
+            "random": measures(*features(random), seed), "health": evaluate.health(evaluate.embed(encoder, x)),
+            "images_per_s": statistics.median(r["images_per_s"] for r in records),
+            "seconds": time.monotonic() - begun, "final_loss": records[-1]["loss"]}
+  checkpoint.write_json(out, result)
+  return result
+
+
+def raw(seed):
+  """The accuracies of raw pixels."""
+  from sslx.evaluate import pixels
+  (x, y, _), (test_x, test_y, _) = (data.arrays(data.load("digits", split=s)) for s in ("train", "test"))
+  flat = [a.reshape(len(a), -1) / 255.0 for a in (x, test_x)]
+  low = pixels.principal(*(a.astype("float32") for a in flat), 64)
+  return measures(low[0], y, low[1], test_y, seed, standardise=False)
+
+
+def summary(rows):
+  """{method: {"one": (mean, deviation), ..., "beats": whether the gain over random exceeds the seeds' deviation}}."""
+  out = {}
+  for name in sorted({r["method"] for r in rows}):
+    mine = [r for r in rows if r["method"] == name]
+    value = {m: [r["encoder"][m] for r in mine] for m in MEASURES}
+    spread = lambda v: statistics.stdev(v) if len(v) > 1 else 0.0
+    gain = [r["encoder"]["one"] - r["random"]["one"] for r in mine]
+    out[name] = {m: (statistics.fmean(v), spread(v)) for m, v in value.items()} | {
+        "beats": statistics.fmean(gain) > spread(gain), "seeds": len(mine),
+        "seconds": statistics.fmean(r["seconds"] for r in mine),
+        **{k: statistics.fmean(r["health"][k] for r in mine) for k in ("feature_std", "effective_rank")}}
+  return dict(sorted(out.items(), key=lambda item: -item[1]["one"][0]))
+
+
+def table(results, baselines):
+  """The results as Markdown."""
+  show = lambda pair: f"{100 * pair[0]:.1f} ± {100 * pair[1]:.1f}"
+  lines = ["# Every method under one budget", "",
+           "`python experiments/zoo.py --runs runs/zoo`: scikit-learn's digits (1,437 / 360), ResNet-10 at width 16,",
+           "300 steps of 128; accuracy in percent on the test split, mean and deviation over seeds. Hyperparameters are",
+           "those of configs/METHOD.py:digits. Seconds are those of a whole run with compilation and evaluation.", "",
+           "| method | seeds | one label a class | ten labels a class | kNN | feature deviation | effective rank "
+           "| seconds |",
+           "|" + "---|" * 8]
+  for name, r in results.items():
+    lines.append(f"| {name}{'' if r['beats'] else ' (not above random)'} | {r['seeds']} | {show(r['one'])} | "
+                 f"{show(r['ten'])} | {show(r['knn'])} | {r['feature_std']:.2f} | {r['effective_rank']:.1f} | "
+                 f"{r['seconds']:.0f} |")
+  for name, r in baselines.items():
+    lines.append(f"| *{name}* | | {show(r['one'])} | {show(r['ten'])} | {show(r['knn'])} | | | |")
+  return "\n".join(lines) + "\n"
+
+
+def picture(results, baselines, path):
+  """Accuracy with one and ten labels a class, a bar a method, the baselines as lines."""
+  import matplotlib
+  matplotlib.use("Agg")
+  import matplotlib.pyplot as plt
+  names = list(results)[::-1]
+  figure, axes = plt.subplots(1, len(MEASURES), figsize=(12, 0.32 * len(names) + 1.2), sharey=True,
+                              layout="constrained")
+  for ax, m in zip(axes, MEASURES, strict=True):
+    mean, deviation = zip(*(results[n][m] for n in names), strict=True)
+    ax.barh(names, [100 * v for v in mean], xerr=[100 * v for v in deviation], color="#4477aa", height=0.7)
+    for (name, r), style in zip(baselines.items(), ("--", ":"), strict=False):
+      ax.axvline(100 * r[m][0], color="#cc3311", linestyle=style, label=name)
+    ax.set_title(NAMES[m], fontsize=10)
+    ax.set_xlim(0, 100)
+    ax.spines[["top", "right"]].set_visible(False)
+  axes[0].legend(fontsize=8, loc="lower left")
+  figure.supxlabel("test accuracy, percent", fontsize=9)
+  figure.savefig(path, dpi=120)
+
+
+def collect(rows):
+  """Writes the table and the picture."""
+  results = summary(rows)
+  seeds = sorted({r["seed"] for r in rows})
+  many = lambda values: (statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
+  pixels = [raw(s) for s in seeds]
+  baselines = {"raw pixels": {m: many([p[m] for p in pixels]) for m in MEASURES},
+               "random encoder": {m: many([r["random"][m] for r in rows if r["method"] == rows[0]["method"]])
+                                  for m in MEASURES}}
+  out = HERE / "results"
+  checkpoint.write_json(out / "zoo.json", {"budget": BUDGET, "runs": rows,
+                                           "raw": dict(zip(seeds, pixels, strict=True))})
+  checkpoint.write_text(out / "zoo.md", table(results, baselines))
+  picture(results, baselines, out / "zoo.png")
+  print(table(results, baselines))
+
+
+def main():
+  p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  p.add_argument("--runs", default="runs/zoo")
+  p.add_argument("--methods", nargs="+", default=methods.names(), metavar="METHOD")
+  p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+  p.add_argument("--shard", default="0/1", metavar="I/N", help="every Nth run from the Ith on")
+  p.add_argument("--table", action="store_true", help="only collect what there is")
+  args = p.parse_args()
+  shard, shards = map(int, args.shard.split("/"))
+  if not args.table:
+    jobs = [(m, s) for s in args.seeds for m in args.methods]
+    for m, s in jobs[shard::shards]:
+      r = run(m, s, f"{args.runs}/{m}/seed{s}")
+      print(f"{m:<16} seed {s}  " + "  ".join(f"{k} {r['encoder'][k]:.3f} (random {r['random'][k]:.3f})"
+                                                for k in MEASURES) + f"  {r['seconds']:.0f} s", flush=True)
+  if shards == 1 or args.table:
+    collect([json.loads(f.read_text()) for f in sorted(pathlib.Path(args.runs).glob("*/seed*/zoo.json"))])
+
+
+if __name__ == "__main__":
+  main()
