@@ -153,9 +153,9 @@ def evaluate(args):
 def embed(args):
   """sslx embed"""
   from sslx import frozen, log
-  shape = frozen.embed(encoder_of(args), args.out, data=args.data, split=args.split, layer=args.layer,
+  count = frozen.embed(encoder_of(args), args.out, data=args.data, split=args.split, layer=args.layer,
                        batch_size=args.batch)
-  log.say(f"{args.out}: embeddings {shape}")
+  log.say(f"{args.out}: embeddings of {count} images")
 
 
 def report(args):

@@ -5,9 +5,12 @@ import pathlib
 import jax
 import numpy as np
 from ml_collections import ConfigDict
+from rich.progress import TextColumn
 
 from sslx import checkpoint, data as datasets, evaluate as evaluation, log, train as training
 from sslx.augment import recipes
+
+IMAGES = 1024                # on the host at once
 
 
 def load_data(encoder, name, split):
@@ -55,13 +58,21 @@ def view_pair(config, images):
 
 
 def embed(encoder, out, *, data=None, split="test", layer=None, batch_size=256):
-  """Writes embeddings, labels, index and paths of a data set to an .npz file; the embeddings' shape."""
+  """Writes embeddings, labels, index and paths of a data set, however large, to an .npz file; how many there are."""
   source = load_data(encoder, data, split)
-  images, labels, index = datasets.arrays(source)
-  arrays = {"embeddings": evaluation.embed(encoder, images, layer=layer, batch_size=batch_size), "index": index}
-  if labels is not None:
-    arrays["labels"] = labels
+  arrays = {"embeddings": None, "index": np.arange(len(source), dtype=np.int32)}
+  if source.labels is not None:
+    arrays["labels"] = source.labels
   if source.paths is not None:
     arrays["paths"] = np.asarray(source.paths)
-  checkpoint.write_npz(out, arrays)
-  return arrays["embeddings"].shape
+  size = max(1, IMAGES // max(1, batch_size)) * max(1, batch_size)                # whole batches, but for the last
+  with log.progress(TextColumn("{task.completed}/{task.total}")) as bar:
+    task = bar.add_task("embedding", total=len(source))
+
+    def embeddings():
+      for part in datasets.parts(source, size):
+        yield evaluation.embed(encoder, part["image"], layer=layer, batch_size=batch_size)
+        bar.advance(task, len(part["index"]))
+
+    checkpoint.write_npz(out, arrays | {"embeddings": checkpoint.Rows(len(source), embeddings())})
+  return len(source)

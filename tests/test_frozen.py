@@ -7,16 +7,16 @@ import pytest
 from PIL import Image
 
 import sslx
-from sslx import checkpoint, cli, config, encoders
+from sslx import checkpoint, cli, config, data, encoders, frozen
 
 SHAPE = (12, 12, 3)
 
 
-def workdir_of(path, **data):
+def workdir_of(path, **options):
   """A workdir with an encoder that nobody trained."""
   c = config.default()
   c.encoder = encoders.options("own.encoder", width=6)
-  c.data.update(data)
+  c.data.update(options)
   module = encoders.make("own.encoder", width=6)
   environment = {"data": {"shape": SHAPE}, "versions": {}}
   checkpoint.export_encoder(path / "encoder", module.init(jax.random.key(0), jnp.zeros((1, *SHAPE))),
@@ -43,3 +43,28 @@ def test_an_image_from_python_equals_the_same_from_a_folder(tmp_path, fit, deep)
   found = embedded(run, tmp_path / "e.npz", "--data", f"folder:{tmp_path}/photos")
   images = [np.asarray(Image.open(p)) for p in found["paths"]]
   assert np.array_equal(found["embeddings"], sslx.embed(sslx.load_encoder(run), images))
+
+
+def test_a_set_is_embedded_in_parts_to_the_same_file(tmp_path, monkeypatch):
+  run, asked = workdir_of(tmp_path / "run"), []
+  rng = np.random.default_rng(0)
+  np.savez(tmp_path / "set.npz", images=rng.integers(0, 255, (50, *SHAPE), np.uint8), labels=np.arange(50) % 3)
+  source = data.load(f"npz:{tmp_path}/set.npz", split="train")
+  encoder = sslx.load_encoder(run)
+  whole = sslx.embed(encoder, source.batch(np.arange(40))["image"], batch_size=8)
+  np.savez(tmp_path / "whole.npz", embeddings=whole, index=np.arange(40, dtype=np.int32), labels=source.labels)
+  real = data.Source.batch
+  monkeypatch.setattr(data.Source, "batch", lambda self, index: asked.append(len(index)) or real(self, index))
+  monkeypatch.setattr(frozen, "IMAGES", 20)
+  embedded(run, tmp_path / "parts.npz", "--data", f"npz:{tmp_path}/set.npz", "--split", "train", "--batch", 8)
+  assert asked == [16, 16, 8]
+  assert (tmp_path / "parts.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+
+
+@pytest.mark.parametrize(("options", "says"), [
+  (["--layer", "stage9"], "did you mean stage1"), (["--batch", "0"], "batch_size is 0"), (["--split", "tets"], "test")])
+def test_what_fails_leaves_no_file(tmp_path, capsys, options, says):
+  run = workdir_of(tmp_path / "run", name="digits", size=12)
+  assert cli.main(["embed", "--workdir", run, "--out", str(tmp_path / "e.npz"), *options]) == 2
+  assert says in capsys.readouterr().err
+  assert [p.name for p in tmp_path.iterdir()] == ["run"]

@@ -15,6 +15,7 @@ from sslx.checkpoint.encoder import (
   spec_of as spec_of,
 )
 from sslx.checkpoint.files import (
+  Rows as Rows,
   read_json as read_json,
   write_json as write_json,
   write_npz as write_npz,

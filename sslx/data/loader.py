@@ -1,5 +1,6 @@
 """From a Source to batches: batch number n is a pure function of (seed, n), so a run resumes with no iterator state."""
 
+import concurrent.futures
 import dataclasses
 import functools
 
@@ -61,6 +62,17 @@ def arrays(source, limit=0, seed=0):
   parts = [source.batch(part) for part in np.array_split(index, -(-len(index) // 1024))]
   labels = np.concatenate([p["label"] for p in parts]) if "label" in parts[0] else None
   return np.concatenate([p["image"] for p in parts]), labels, index.astype(np.int32)
+
+
+def parts(source, size):
+  """The examples of a Source in order, `size` at a time, each part read while the one before is used."""
+  read = lambda i: source.batch(np.arange(i, min(i + size, len(source))))
+  with concurrent.futures.ThreadPoolExecutor(1, "sslx-parts") as pool:
+    ahead = pool.submit(read, 0)
+    for i in range(0, len(source), size):
+      part = ahead.result()
+      ahead = pool.submit(read, i + size) if i + size < len(source) else None
+      yield part
 
 
 def _batch(source, seed, batch_size, first, share, number):

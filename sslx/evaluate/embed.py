@@ -16,8 +16,8 @@ def embed(encoder, images, *, batch_size=256, layer=None):
 
   images: an array [N, H, W, C], or a list of arrays [h, w] or [h, w, C] of any sizes; uint8, uint16, floats in [0, 1].
   What is not of the encoder's size is brought to it as the data of its run were (data.fit), grey becomes RGB by
-  repetition: the same numbers as from a folder of these images. (A folder reads a JPEG of four times the size or more at
-  1/2, 1/4 or 1/8; that is a grey level or two away from its full pixels.)
+  repetition: the same numbers as from a folder of these images. (A folder reads a JPEG of four times the size or more
+  at 1/2, 1/4 or 1/8; that is a grey level or two away from its full pixels.)
   layer: None for the representation, or a name of the encoder's features, averaged over space or tokens if it has any.
   A batch is split over all devices if they divide it. The last batch is padded: one compile for one encoder, size and
   batch_size, kept for later calls.
