@@ -79,8 +79,8 @@ def table(results, baselines):
   show = lambda pair: f"{100 * pair[0]:.1f} ± {100 * pair[1]:.1f}"
   lines = ["# Every method under one budget", "",
            "`python experiments/zoo.py --runs runs/zoo`: scikit-learn's digits (1,437 / 360), ResNet-10 at width 16,",
-           "300 steps of 128; accuracy in percent on the test split, mean and deviation over seeds. Hyperparameters are",
-           "those of configs/METHOD.py:digits. Seconds are those of a whole run with compilation and evaluation.", "",
+           "300 steps of 128; accuracy in percent on the test split, mean and deviation over seeds. Hyperparameters",
+           "are those of configs/METHOD.py:digits. Seconds: the whole run, compilation and evaluation too.", "",
            "| method | seeds | one label a class | ten labels a class | kNN | feature deviation | effective rank "
            "| seconds |",
            "|" + "---|" * 8]

@@ -77,6 +77,7 @@ def parser():
 
   p = command("list", list_, "List what there is: methods, encoders, augmentations.")
   p.add_argument("what", choices=("methods", "encoders", "augmentations"), metavar="methods|encoders|augmentations")
+  p.add_argument("--cite", action="store_true", help="methods: their papers as BibTeX")
   return top
 
 
@@ -193,7 +194,11 @@ def list_(args):
   """sslx list"""
   from sslx import encoders, methods
   from sslx.augment import recipes
-  if args.what == "methods":
+  if args.cite:
+    if args.what != "methods":
+      raise errors.UsageError(f"--cite gives the papers of methods, not of {args.what}")
+    print("\n\n".join(dict.fromkeys(filter(None, map(methods.cite, methods.names())))))
+  elif args.what == "methods":
     for name in methods.names():
       print(f"{name:<16} {methods.describe(name)}")
   else:

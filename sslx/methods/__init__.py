@@ -29,6 +29,11 @@ def describe(name):
   return (module.__doc__ or "").partition("\n")[0]
 
 
+def cite(name):
+  """The BibTeX entry of the method's paper, or None."""
+  return getattr(importlib.import_module(_find(name).__module__), "CITE", None)
+
+
 def options(name, **changed):
   """{"name": name, every option: its default}, with `changed` ones, for a config; `aug` is recipes.options(...)."""
   return _options.filled("method", name, _find(name), changed)

@@ -1,0 +1,22 @@
+"""The smallest encoder, and views of several sizes, for tests of methods."""
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+IMAGES = np.random.default_rng(0).random((4, 3, 3, 1), np.float32)
+
+
+class Linear(nn.Module):
+  """The smallest encoder there is: the mean over pixels through a dense layer."""
+
+  @nn.compact
+  def __call__(self, x, train=False):
+    return nn.Dense(5)(x.mean((1, 2)))
+
+
+def several(key, image):
+  """Two views and three smaller ones of each image [B, H, W, C], all different."""
+  draw = lambda k, n, v: v[:, None] * jax.random.uniform(k, (len(v), n, 1, 1, 1))
+  first, second = jax.random.split(key)
+  return draw(first, 2, image), draw(second, 3, image[:, :2, :2])
