@@ -14,15 +14,18 @@ SIZES = {"imagenet": (224, 1_281_167), "cifar10": (32, 50_000)}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-@pytest.mark.parametrize("variant", ["tiny", "digits", "cifar10", "imagenet"])
+@pytest.mark.parametrize("variant", ["digits", "cifar10", "imagenet"])      # tiny: tests/methods
 def test_variant_traces(path, variant):
   c = config.load(f"{path}:{variant}")
   size, examples = SIZES.get(variant, (8, 1437))
   c = run.resolve(c, examples)
+  run.fill(c, examples, 10)
   encoder, method = train.build(c)
   tx = optim.make(c.optim, c.total_steps, c.batch_size)
   side = c.data.size or size
-  batch = {"image": jax.ShapeDtypeStruct((c.batch_size, side, side, 1 if size == 8 else 3), jnp.uint8)}
+  image = jax.ShapeDtypeStruct((c.batch_size, side, side, 1 if size == 8 else 3), jnp.uint8)
+  number = jax.ShapeDtypeStruct((c.batch_size,), jnp.int32)
+  batch = {k: v for k, v in {"image": image, "label": number, "index": number}.items() if k in method.reads}
   key = jax.eval_shape(jax.random.key, 0)
   state = jax.eval_shape(lambda k, b: train.init_state(method, tx, k, b), key, batch)
   after, metrics = jax.eval_shape(train.make_step(method, tx, c.total_steps), state, key, batch)
@@ -38,7 +41,7 @@ def test_unknown_variant_names_the_nearest(path):
 
 
 def test_every_key_and_value_is_checked():
-  c = lambda: config.load(f"{CONFIGS[0]}:tiny")
+  c = lambda: config.load(f"{ROOT}/configs/simclr.py:tiny")
   new = config.override(c(), ["--config.batch_size=32", "--config.data.dir=here", "--config.mesh.data=2",
                               "--config.evaluate.protocols=knn,linear", "--config.optim.lr=1",
                               "--config.method.widths=8,4"])
@@ -66,7 +69,7 @@ def test_a_saved_config_comes_back_with_its_types():
 
 
 def test_a_new_encoder_brings_its_own_options():
-  c = config.override(config.load(f"{CONFIGS[0]}:tiny"), ["--config.encoder.patch=2", "--config.encoder.name=vit_ti"])
+  c = config.override(config.load(f"{ROOT}/configs/simclr.py:tiny"), ["--config.encoder.patch=2", "--config.encoder.name=vit_ti"])
   assert c.encoder.patch == 2
   assert "width" not in c.encoder
   assert c.encoder.mean == (0.3,)                            # shared with the ResNet's, so kept
