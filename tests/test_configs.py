@@ -69,7 +69,8 @@ def test_a_saved_config_comes_back_with_its_types():
 
 
 def test_a_new_encoder_brings_its_own_options():
-  c = config.override(config.load(f"{ROOT}/configs/simclr.py:tiny"), ["--config.encoder.patch=2", "--config.encoder.name=vit_ti"])
+  c = config.override(config.load(f"{ROOT}/configs/simclr.py:tiny"),
+                      ["--config.encoder.patch=2", "--config.encoder.name=vit_ti"])
   assert c.encoder.patch == 2
   assert "width" not in c.encoder
   assert c.encoder.mean == (0.3,)                            # shared with the ResNet's, so kept

@@ -14,7 +14,6 @@ from sslx import checkpoint, config, data, methods, optim, run as runs, train
 CONFIGS = sorted(pathlib.Path(__file__).parents[2].glob("configs/*.py"))
 FAMILIES = ("simclr", "moco", "byol", "vicreg", "swav", "dino", "deepcluster")      # one of each kind in the fast suite
 
-every = pytest.mark.parametrize("run", CONFIGS, indirect=True, ids=lambda p: p.stem, scope="module")
 families = pytest.mark.parametrize("run", [pytest.param(p, marks=() if p.stem in FAMILIES else pytest.mark.slow)
                                            for p in CONFIGS], indirect=True, ids=lambda p: p.stem, scope="module")
 
@@ -52,7 +51,7 @@ def same(a, b):
   return jax.tree.all(jax.tree.map(lambda x, y: np.array_equal(np.asarray(x), np.asarray(y)), a, b))
 
 
-@every
+@families
 def test_thirty_steps_compile_once_and_keep_structure(run):
   start = run.start()
   shape = jax.tree.map(lambda x: (x.shape, x.dtype), start)
@@ -64,7 +63,7 @@ def test_thirty_steps_compile_once_and_keep_structure(run):
   assert "loss" in metrics
 
 
-@every
+@families
 def test_gradients_and_descent_on_fixed_views(run):
   state = run.start()
   views = run.method.views(jax.random.key(2), run.batches[0])
@@ -95,7 +94,7 @@ def test_saved_and_restored_is_the_same_run(run, tmp_path):
   assert same(straight, resumed)
 
 
-@every
+@families
 def test_encoder_is_deterministic(run):
   state = run.start()
   image = jnp.asarray(run.batches[0]["image"], float) / 255
@@ -130,9 +129,10 @@ def test_views_have_the_same_bits_on_eight_devices(run):
   assert same(*out)
 
 
-@every
-def test_make_takes_options_by_keyword_alone(run):
-  parameters = inspect.signature(methods._find(run.config.method.name)).parameters.values()
-  first, *rest = parameters
+@pytest.mark.parametrize("name", methods.names())
+def test_make_takes_options_by_keyword_alone(name):
+  first, *rest = inspect.signature(methods._find(name)).parameters.values()
   assert first.name == "encoder"
   assert all(p.kind == p.KEYWORD_ONLY for p in rest)
+  assert name == "supervised" or methods.cite(name).startswith("@")
+  assert methods.describe(name)
