@@ -31,7 +31,8 @@ def evaluate(encoder, workdir, *, protocols, data=None, train=None, test=None):
   for split, limit in (("train", train), ("test", test)):
     source = load_data(encoder, data, split)
     limit = config["evaluate"][split] if limit is None else limit
-    splits.append(datasets.arrays(source, limit, config["seed"])[:2])
+    source = source.take(datasets.drawn(source, limit, config["seed"]))
+    splits.append((source, source.labels))
   with log.progress() as bar:
     task = bar.add_task("evaluating", total=1.0)
     result = evaluation.evaluate(
@@ -48,12 +49,13 @@ def evaluate(encoder, workdir, *, protocols, data=None, train=None, test=None):
   return result
 
 
-def view_pair(config, images):
+def view_pair(config, source):
   """Two views of 512 images by the run's own augmentation, for the alignment of positive pairs; None if it has none."""
   if not config["method"].get("aug"):
     return None
   aug = recipes.make(**config["method"]["aug"])
-  large = jax.jit(lambda key, image: recipes.views(aug, key, image)[0])(jax.random.key(0), images[:512])
+  images = source.batch(np.arange(min(512, len(source))))["image"]
+  large = jax.jit(lambda key, image: recipes.views(aug, key, image)[0])(jax.random.key(0), images)
   return [jax.device_get(large[:, i]) for i in range(2)]
 
 

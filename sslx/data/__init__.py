@@ -10,7 +10,7 @@ import numpy as np
 
 from sslx import errors, options
 from sslx.data import decode, memory, prepared, source as sources, tfds
-from sslx.data.loader import arrays as arrays, batches as batches, parts as parts
+from sslx.data.loader import arrays as arrays, batches as batches, drawn as drawn, parts as parts
 from sslx.data.prepared import directory as directory
 from sslx.data.source import Source as Source, from_array as from_array, numbered as numbered
 

@@ -57,11 +57,16 @@ def batches(source, *, batch_size, seed, start=0, workers=0, shuffle=True, proce
 def arrays(source, limit=0, seed=0):
   """(images [N, H, W, C], labels [N] or None, index [N]) of `limit` examples drawn by `seed` (0 = all), by position."""
   source = sources.from_sequence("given", source)
+  index = drawn(source, limit, seed)
+  found = [source.batch(part) for part in np.array_split(index, -(-len(index) // 1024))]
+  labels = np.concatenate([p["label"] for p in found]) if "label" in found[0] else None
+  return np.concatenate([p["image"] for p in found]), labels, index.astype(np.int32)
+
+
+def drawn(source, limit, seed):
+  """The positions of `limit` examples drawn by `seed` (0 = all), in order."""
   n = len(source)
-  index = np.sort(sources.generator(seed).permutation(n)[:limit]) if 0 < limit < n else np.arange(n)
-  parts = [source.batch(part) for part in np.array_split(index, -(-len(index) // 1024))]
-  labels = np.concatenate([p["label"] for p in parts]) if "label" in parts[0] else None
-  return np.concatenate([p["image"] for p in parts]), labels, index.astype(np.int32)
+  return np.sort(sources.generator(seed).permutation(n)[:limit]) if 0 < limit < n else np.arange(n)
 
 
 def parts(source, size):

@@ -5,7 +5,7 @@ Each protocol has a file with its frozen settings, version and paper at the top;
 
 import numpy as np
 
-from sslx import errors
+from sslx import data, errors
 from sslx.evaluate import pixels
 from sslx.evaluate.embed import Embedder, embed, fit_of
 from sslx.evaluate.few_label import FROZEN as FEW_LABEL, few_label, left_out
@@ -18,12 +18,14 @@ __all__ = ["Embedder", "embed", "evaluate", "few_label", "health", "knn", "linea
 
 PROTOCOLS = {"knn": KNN, "linear": LINEAR, "few_label": FEW_LABEL, "health": HEALTH}
 CONTENDERS = ("encoder", "random", "raw")
+PART = 1024                                                # images of a Source on the host at once
 
 
 def evaluate(encoder, train, test, *, protocols=tuple(PROTOCOLS), random=None, views=None, seed=0, progress=None):
   """{protocol: {contender: result}} of an encoder record, its `random` twin (if given) and raw pixels, ready for JSON.
 
-  train, test: (images as `embed` takes them, labels [N] or None); without both sets of labels only health is computed.
+  train, test: (images as `embed` takes them or a data.Source, which is read in parts, labels [N] or None); without both
+  sets of labels only health is computed.
   views: two sets of images, two views each of the same ones in the same order, for health's alignment.
   progress: called with (what was just done, share of all the work that is done).
   Accuracies are fractions. "notes" says what was left out and why, "protocols" records frozen settings, chosen
@@ -46,22 +48,22 @@ def evaluate(encoder, train, test, *, protocols=tuple(PROTOCOLS), random=None, v
     return {"protocols": {}, "notes": notes}
   labelled = run != ["health"]                             # a test set is read, too
   records = {"encoder": encoder} | ({"random": random} if random is not None else {})
-  done, total = 0, len(records) * (1 + len(run)) + 1 + len(run)
+  sets = (train_x, test_x) if labelled else (train_x,)
+  images = sum(map(len, sets))
+  done, total = 0, images * (1 + len(run) * (len(records) + 1))            # a protocol on a contender as all embedding
 
-  def step(name):
+  def step(name, count=images):
     nonlocal done
-    done += 1
+    done += count
     if progress is not None:
       progress(name, done / total)
 
-  features = {}                                            # contender -> training and test features
-  for name, record in records.items():
-    features[name] = [finite(name, embed(record, x)) for x in ((train_x, test_x) if labelled else (train_x,))]
-    step(f"embed, {name}")
+  found = [features_of(x, records, encoder, lambda n: step("embed", n)) for x in sets]
+  features = {name: [f[name] for f in found] for name in records}             # contender -> training and test features
+  raw = [f["raw"] for f in found]
   width = features["encoder"][0].shape[1]
   sizes = {"train": len(train_x), "test": 0 if test_x is None else len(test_x), "width": width, "seed": seed}
   out = {p: {} for p in run} | {"protocols": {p: {**PROTOCOLS[p]} for p in run} | {"sizes": sizes}, "notes": notes}
-  raw = [pixels.raw(x, encoder.shape, fit_of(encoder)) for x in ((train_x, test_x) if labelled else (train_x,))]
   sizes["raw"] = raw[0].shape[1]
   if labelled:
     sizes["classes"] = len(np.unique(train_y))
@@ -69,7 +71,6 @@ def evaluate(encoder, train, test, *, protocols=tuple(PROTOCOLS), random=None, v
   if {"linear", "few_label"} & set(run):
     reduced = pixels.principal(*raw, width)
     sizes["raw_principal"] = reduced[0].shape[1]
-  step("pixels, raw")
 
   for name in (*features, "raw"):
     if "knn" in run:
@@ -100,6 +101,19 @@ def evaluate(encoder, train, test, *, protocols=tuple(PROTOCOLS), random=None, v
   if "few_label" in run:
     notes += [f"few_label {setting}: left out, {why}" for setting, why in left_out(train_y).items()]
   return out
+
+
+def features_of(images, records, encoder, done):
+  """{contender: features [N, D] of the images, "raw": their pixels}, in one pass over them; done: called with n images.
+  """
+  parts = (part["image"] for part in data.parts(images, PART)) if isinstance(images, data.Source) else (images,)
+  found = {name: [] for name in (*records, "raw")}
+  for x in parts:
+    for name, record in records.items():
+      found[name].append(finite(name, embed(record, x)))
+    found["raw"].append(pixels.raw(x, encoder.shape, fit_of(encoder)))
+    done(len(x))
+  return {name: np.concatenate(v) if len(v) > 1 else v[0] for name, v in found.items()}
 
 
 def rows(result):

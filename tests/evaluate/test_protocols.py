@@ -1,6 +1,7 @@
 """linear, few_label, health and evaluate: what is chosen, from what, and what comes back."""
 
 import json
+import sys
 import types
 
 import flax.linen as nn
@@ -11,7 +12,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from sslx import errors
+from sslx import data, errors
 from sslx.evaluate import evaluate, few_label, health, labels, linear, pixels, rows
 from sslx.evaluate.few_label import SETTINGS, draws, left_out
 from sslx.evaluate.linear import GRID, fit, standardised
@@ -179,6 +180,18 @@ def test_evaluate_everything():
   assert ("knn", "k=20", r["knn"]["encoder"], r["knn"]["random"], r["knn"]["raw"]) in table
   assert ("health", "feature_std", *(r["health"][c]["feature_std"] for c in ("encoder", "random", "raw"))) in table
   assert len(table) == 1 + 1 + 7 + 6
+
+
+def test_a_source_is_read_in_parts_to_the_same_numbers(monkeypatch):
+  monkeypatch.setattr(sys.modules["sslx.evaluate"], "PART", 256)                  # whole batches, as of the default
+  (x, y), (z, w) = SETS
+  sources = [(data.source.from_array("x", images, labels), labels) for images, labels in ((x, y), (z, w))]
+  asked, real = [], data.Source.batch
+  monkeypatch.setattr(data.Source, "batch", lambda self, index: asked.append(len(index)) or real(self, index))
+  calls, options = [], {"random": record(1), "protocols": ("knn", "linear")}
+  assert evaluate(record(), *sources, progress=lambda *a: calls.append(a), **options) == evaluate(
+      record(), *SETS, **options)
+  assert asked == [256, 256, 88, 100] and calls[0][1] < calls[1][1] and calls[-1][1] == 1
 
 
 def test_evaluate_is_repeatable_and_alone_without_a_twin():
