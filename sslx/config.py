@@ -67,6 +67,7 @@ def default():
   c.evaluate = ConfigDict()
   c.evaluate.every = 0            # steps between evaluations during the run; 0 = only when asked
   c.evaluate.protocols = ("knn", "health")             # during the run: of knn, health
+  c.evaluate.read = "h"           # during the run: h, the representation, or z, what the loss compares
   c.evaluate.train = 10_000       # at most that many training and ...
   c.evaluate.test = 2_000         # ... test examples (0 = all)
   c.online_probe = True           # a linear probe learns beside the encoder, without touching it (labelled sets only)

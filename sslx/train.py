@@ -157,7 +157,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   tx = tx or optim.make(config.optim, total, size)
   if data is None and test is None and config.evaluate.every:
     test = load(config, "test")
-  watch, metric = watcher(config, source, test, encoder) if config.evaluate.every else (None, None)
+  watch, metric = watcher(config, source, test, encoder, method) if config.evaluate.every else (None, None)
 
   def batches(start):
     found = datasets.batches(examples, batch_size=size, seed=config.seed, start=start, workers=config.data.workers,
@@ -219,7 +219,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
       values, best = {}, None
       if evaluate_now:
         begun = time.monotonic()
-        values, best = watch(method.encoder(state.params, state.state)["image"])
+        values, best = watch(state.params, state.state)
         record.pause(time.monotonic() - begun)
       if log_now:
         record.train(done, jax.device_get(metrics) | values | ({"lr": rate(done - 1)} if rate else {}))

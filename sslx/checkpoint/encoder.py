@@ -48,21 +48,25 @@ def export_encoder(path, variables, spec):
     raise errors.RunError(f"cannot export the encoder to {path}: {errors.first_line(e)}") from e
 
 
-def load_encoder(path, *, step=None, module=None):
+def load_encoder(path, *, step=None, module=None, read="h"):
   """The Encoder of a workdir, of its encoder/ folder, or of a checkpoint's folder, wherever that was copied to.
 
   Args:
     path: a workdir; an unfinished run gives the encoder of its newest checkpoint.
     step: a checkpoint's step, or "best"; None for the exported encoder.
     module: the Flax module, where the run used one of the user's own that has no name.
+    read: "h", the representation, or "z", the projection that the loss compares, from a checkpoint; to see what it
+      is worth to throw the projector away.
 
   Raises errors.UsageError for a path that holds no run, a step that is not there.
   """
+  if read not in ("h", "z"):
+    raise errors.unknown("output to read", read, ("h", "z"))
   path = pathlib.Path(path)
   folder = path if (path / "spec.json").exists() else path / "encoder"
   newest = max((int(p.name) for p in folders(path)), default=0)
   spec = read_json(folder / "spec.json") if step is None and (folder / "spec.json").exists() else None
-  if spec and spec["step"] >= newest:
+  if spec and spec["step"] >= newest and read == "h":
     module = module or _module(spec)
     abstract = jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *spec["shape"]), float))
     one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -73,7 +77,7 @@ def load_encoder(path, *, step=None, module=None):
     except Exception as e:  # Orbax raises many types for a damaged folder
       raise errors.RunError(f"the encoder in {folder} cannot be read: {errors.first_line(e)}") from e
     return Encoder(module, variables, tuple(spec["shape"]), spec)
-  return _from_checkpoint(path, step, module)
+  return _from_checkpoint(path, step, module, read)
 
 
 def random_encoder(encoder):
@@ -83,12 +87,17 @@ def random_encoder(encoder):
   return dataclasses.replace(encoder, variables=jax.jit(encoder.module.init)(key, x))
 
 
-def _from_checkpoint(path, step, module):
+def _from_checkpoint(path, step, module, read):
   step, tree, record = _lone(path, step) if (path / METADATA).exists() else _of_workdir(path, step)
   spec = spec_of(record["config"], record["environment"])
   module = module or _module(spec)
   name, options = methods.split(spec["config"]["method"])
-  variables = methods.make(name, module, **options).encoder(tree["params"], tree["state"])["image"]
+  method = methods.make(name, module, **options)
+  variables = method.encoder(tree["params"], tree["state"])["image"]
+  if read == "z":
+    if method.project is None:
+      raise errors.UsageError(f"the method {name} has no projection to read: leave out --read, or give h")
+    module, variables = method.project(tree["params"], tree["state"])
   return Encoder(module, variables, tuple(spec["shape"]), {**spec, "step": step})
 
 

@@ -3,11 +3,16 @@
 from sslx import checkpoint, data, errors, evaluate
 
 
-def watcher(config, source, test, encoder):
-  """(a function variables -> (values for the log, the number that "best" compares), the metric of that number or None).
+def watcher(config, source, test, encoder, method):
+  """(a function params, state -> (values for the log, the number that "best" compares), that number's metric or None).
 
   For use during the run.
   """
+  read = config.evaluate.read
+  if read not in ("h", "z"):
+    raise errors.unknown("evaluate.read", read, ("h", "z"))
+  if read == "z" and method.project is None:
+    raise errors.UsageError(f"evaluate.read=z: the method {config.method.name} has no projection to read: use h")
   bank = data.arrays(source, config.evaluate.train, config.seed)
   queries = None if test is None else data.arrays(data.given(test), config.evaluate.test, config.seed)
   labelled = bank[1] is not None and queries is not None and queries[1] is not None
@@ -21,8 +26,10 @@ def watcher(config, source, test, encoder):
   if best == "knn" and not labelled:
     raise errors.UsageError("checkpoint.best=knn needs a labelled train and test split: use rankme or auto")
 
-  def watch(variables):
-    embed = lambda images: evaluate.embed(checkpoint.Encoder(encoder, variables, tuple(source.shape), {}), images)
+  def watch(params, state):
+    h = lambda: (encoder, method.encoder(params, state)["image"])
+    module, variables = h() if read == "h" else method.project(params, state)
+    embed = lambda images: evaluate.embed(checkpoint.Encoder(module, variables, tuple(source.shape), {}), images)
     features, values = embed(bank[0]), {}
     if labelled and ("knn" in protocols or best == "knn"):
       values["knn"] = evaluate.knn(features, bank[1], embed(queries[0]), queries[1])
