@@ -74,7 +74,7 @@ class Log:
     now = time.monotonic()
     rate = (step - self.done) * self.unit / max(1e-9, now - self.tick)
     self.write(step, {**metrics, "images_per_s": rate})
-    health = " ".join(f"{k} {metrics[k]:.3f}" for k in ("z_std", "online_accuracy") if k in metrics)
+    health = " ".join(f"{k} {metrics[k]:.3f}" for k in ("z_std", "h_std", "online_accuracy") if k in metrics)
     note = f"loss {metrics['loss']:.4f} {health} {rate:.0f} images/s"
     self.bar.update(self.task, completed=step, note=note)
     if not console.is_terminal:

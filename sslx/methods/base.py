@@ -150,9 +150,10 @@ def found(query, positive, negatives, *, itself=None, most=256):
 
 
 def shown(views):
-  """The first two views of each image, as `show` gives them to the report."""
-  large = views["image"][0]
-  return {f"view {i + 1}": large[:, i] for i in range(min(2, large.shape[1]))}
+  """The first two views of each image, and the first of each smaller size, as `show` gives them to the report."""
+  large, *rest = views["image"]
+  return ({f"view {i + 1}": large[:, i] for i in range(min(2, large.shape[1]))}
+          | {f"small view{f' {i}' if i > 1 else ''}": x[:, 0] for i, x in enumerate(rest, 1)})
 
 
 def augmented(aug, reads=("image",), number=2):

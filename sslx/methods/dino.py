@@ -49,7 +49,8 @@ def make(encoder, *, student_temp=0.1, teacher_temp=0.04, warm_temp=0.04, warm=0
     moved = center * state["center"] + (1 - center) * t.mean((0, 1))
     probabilities = jax.nn.softmax((t - state["center"]) / temp)
     entropy = -jnp.sum(probabilities * jnp.log(probabilities + 1e-12), -1).mean()
-    return value, ({"net": stats, "target": target, "center": moved}, {"teacher_entropy": entropy})
+    metrics = {"teacher_entropy": entropy, "z_std": losses.feature_std(s[0])}
+    return value, ({"net": stats, "target": target, "center": moved}, metrics)
 
   def encode(params, state):
     return {"image": base.part("encoder", state["target"]["params"], state["target"]["stats"])}
