@@ -28,6 +28,8 @@ def evaluate(encoder, workdir, *, protocols, data=None, train=None, test=None):
   train, test: at most so many examples (0: all; None: as the run's config says).
   """
   config, splits = encoder.spec["config"], []
+  data = data and datasets.absolute(data)
+  data = None if data == config["data"]["name"] else data
   for split, limit in (("train", train), ("test", test)):
     source = load_data(encoder, data, split)
     limit = config["evaluate"][split] if limit is None else limit
@@ -40,12 +42,26 @@ def evaluate(encoder, workdir, *, protocols, data=None, train=None, test=None):
         views=view_pair(config, splits[1][0]) if "health" in protocols else None,
         progress=lambda name, share: bar.update(task, description=name, completed=share))
   result |= {"data": data or config["data"]["name"], "step": encoder.spec["step"]}
-  path = pathlib.Path(workdir) / "evaluation.json"
-  old = checkpoint.read_json(path) if path.exists() else {}
+  return keep(pathlib.Path(workdir) / "evaluation.json", result, own=data is None)
+
+
+def keep(path, result, own):
+  """Adds a result to evaluation.json, which has all of them by data and step; as it now stands there.
+
+  {"knn": ..., "data": ..., "step": ..., "runs": {data: {step: {"knn": ..., ...}}}}: at the top is the last one of the
+  run's own data. Protocols of the same data, step and sizes are put together.
+  """
+  content = checkpoint.read_json(path) if path.exists() else {}
+  runs = content.pop("runs", {})
+  if "step" in content:                                     # a file from before there were "runs"
+    runs.setdefault(content["data"], {}).setdefault(str(content["step"]), content)
+  steps = runs.setdefault(result["data"], {})
+  old = steps.get(str(result["step"]), {})
   size = lambda r: [r.get("protocols", {}).get("sizes", {}).get(k) for k in ("train", "test")]
-  if [*map(old.get, ("data", "step")), *size(old)] == [*map(result.get, ("data", "step")), *size(result)]:
+  if old and size(old) == size(result):
     result = {**old, **result, "protocols": {**old["protocols"], **result["protocols"]}}
-  checkpoint.write_json(path, result)
+  steps[str(result["step"])] = result
+  checkpoint.write_json(path, {**(result if own else content), "runs": runs})
   return result
 
 

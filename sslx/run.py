@@ -10,7 +10,7 @@ import subprocess
 
 import jax
 
-from sslx import checkpoint, config as configs, errors
+from sslx import checkpoint, config as configs, data, errors
 from sslx.version import __version__
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scikit-learn")
@@ -34,9 +34,7 @@ def resolve(config, examples, extend=None):
     c.total_steps, c.total_epochs = max(1, int(c.total_epochs * examples) // c.batch_size), 0.0
   if c.precision not in ("float32", "bfloat16"):
     raise errors.unknown("precision", c.precision, ("float32", "bfloat16"))
-  kind, _, path = c.data.name.partition(":")
-  if kind in ("folder", "npz"):                             # so that later commands find it from anywhere
-    c.data.name = f"{kind}:{os.path.abspath(os.path.expanduser(path))}"
+  c.data.name = data.absolute(c.data.name)                  # so that later commands find it
   if c.data.dir:
     c.data.dir = os.path.abspath(os.path.expanduser(c.data.dir))
   if c.precision == "bfloat16" and c.encoder and c.encoder.get("dtype") is None:

@@ -61,6 +61,38 @@ def test_a_set_is_embedded_in_parts_to_the_same_file(tmp_path, monkeypatch):
   assert (tmp_path / "parts.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
 
 
+def test_every_evaluation_is_kept_by_data_and_step(tmp_path):
+  path = tmp_path / "evaluation.json"
+  result = lambda data, step, protocol, train=100: {
+      protocol: {"encoder": step}, "data": data, "step": step, "notes": [],
+      "protocols": {protocol: {"version": 1}, "sizes": {"train": train, "test": 50}}}
+  without = lambda content: {k: v for k, v in content.items() if k != "runs"}
+  checkpoint.write_json(path, result("mine", 4, "knn"))                           # as it was before there were "runs"
+  frozen.keep(path, result("other", 4, "knn"), own=False)
+  assert without(checkpoint.read_json(path)) == result("mine", 4, "knn")
+  frozen.keep(path, result("mine", 8, "knn"), own=True)
+  both = frozen.keep(path, result("mine", 8, "linear"), own=True)
+  assert set(both["protocols"]) == {"knn", "linear", "sizes"} and both["knn"] == both["linear"] == {"encoder": 8}
+  content = checkpoint.read_json(path)
+  assert without(content) == both == content["runs"]["mine"]["8"]
+  assert content["runs"]["mine"]["4"] == result("mine", 4, "knn")
+  assert content["runs"]["other"] == {"4": result("other", 4, "knn")}
+  frozen.keep(path, result("mine", 8, "knn", train=30), own=True)                 # other sizes are not put together
+  assert "linear" not in checkpoint.read_json(path)
+
+
+def test_own_data_by_another_name_and_other_data(tmp_path):
+  rng = np.random.default_rng(0)
+  for name in ("mine", "other"):
+    np.savez(tmp_path / f"{name}.npz", images=rng.integers(0, 255, (50, *SHAPE), np.uint8), labels=np.arange(50) % 3)
+  run = workdir_of(tmp_path / "run", name=f"npz:{tmp_path}/mine.npz")
+  for options in ([], ["--data", f"npz:{tmp_path}/run/../mine.npz"], ["--data", f"npz:{tmp_path}/other.npz"]):
+    assert cli.main(["evaluate", "--workdir", run, "--protocols", "knn", *options]) == 0
+  content, mine = checkpoint.read_json(tmp_path / "run/evaluation.json"), f"npz:{tmp_path}/mine.npz"
+  assert list(content["runs"]) == [mine, f"npz:{tmp_path}/other.npz"]
+  assert content["data"] == mine and content["knn"] == content["runs"][mine]["3"]["knn"]
+
+
 @pytest.mark.parametrize(("options", "says"), [
   (["--layer", "stage9"], "did you mean stage1"), (["--batch", "0"], "batch_size is 0"), (["--split", "tets"], "test")])
 def test_what_fails_leaves_no_file(tmp_path, capsys, options, says):

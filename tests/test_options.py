@@ -3,7 +3,8 @@
 import pytest
 from ml_collections import ConfigDict
 
-from sslx import config, encoders, errors, methods, options
+from sslx import config, data, encoders, errors, methods, options
+from sslx.augment import recipes
 
 
 def factory(first, *, width=3, rate=0.5, dtype=None, fn=len, needed):
@@ -55,6 +56,9 @@ def modules(tmp_path, monkeypatch):
   (package / "empty.py").write_text("")
   (package / "needs.py").write_text("import a_package_that_is_missing\n\ndef make():\n  pass\n")
   (package / "inner.py").write_text("import package_of_test.gone\n")
+  (package / "typo.py").write_text("def make():\n  return 1 +\n")
+  (package / "absent.py").write_text("from json import nothing_of_the_kind\n")
+  (package / "unnamed.py").write_text("np.ones(3)\n")
   (package / "broken.py").write_text("raise RuntimeError('its own trouble')\n")
   monkeypatch.syspath_prepend(tmp_path)
 
@@ -68,20 +72,44 @@ def test_imported(modules):
   ("package_of_test.needs", "needs 'a_package_that_is_missing', which is not installed"),
   ("package_of_test.needs.make", "needs 'a_package_that_is_missing', which is not installed"),
   ("package_of_test.inner", "needs 'package_of_test.gone', which is not installed"),
+  ("package_of_test.typo", "typo.py, line 2: SyntaxError: invalid syntax"),
+  ("package_of_test.absent.make", "ImportError: cannot import name 'nothing_of_the_kind'"),
+  ("package_of_test.unnamed", "NameError: name 'np' is not defined"),
   ("package_of_test.empty", "no such module, or no function `make` in it"),
   ("package_of_test.fine.number", "no such module, or no function `make` in it"),
-  ("package_of_test.fine.absent", "no such module"), ("package_of_test.absent", "no such module"),
+  ("package_of_test.fine.absent", "no such module"), ("package_of_test.gone", "no such module"),
   ("absent_package.of_test", "no such module"), ("./my_file.py", "no such module"), (".relative", "no such module"),
   ("trailing.", "no such module"),
 ])
 def test_not_imported(modules, name, message):
-  with pytest.raises(errors.UsageError, match=f"^thing '{name}': .*{message}"):
+  with pytest.raises(errors.UsageError, match=f"^thing '{name}'.*: .*{message}") as e:
     options.imported("thing", name, "make")
+  assert "\n" not in str(e.value)
 
 
 def test_errors_of_the_module_itself_stay(modules):
   with pytest.raises(RuntimeError, match="its own trouble"):
     options.imported("thing", "package_of_test.broken", "make")
+
+
+def test_a_file_in_the_working_directory(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.syspath_prepend(tmp_path)
+  for name in ("thing_of_test", "simclr", "digits"):
+    (tmp_path / f"{name}.py").write_text("def make(*args, width=3):\n  return width\n\ndef load(*, split='train'):\n"
+                                         "  import numpy as np\n  return [{'image': np.zeros((2, 2, 1), 'u1')}] * 5\n")
+  assert encoders.options("thing_of_test", width=4).to_dict() == {"name": "thing_of_test", "width": 4}
+  assert encoders.make("thing_of_test") == methods.make("thing_of_test", None) == recipes.make("thing_of_test") == 3
+  assert len(data.load("thing_of_test")) == 5
+  assert len(data.load("digits")) == 1437                   # what is built in comes first
+  assert "temperature" in methods.options("simclr")
+
+
+@pytest.mark.parametrize("find", [methods.options, encoders.options, recipes.options, data.load])
+def test_an_unknown_name_says_how_ones_own_are_named(find, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(errors.UsageError, match="'thing_of_test': .*package.module, or NAME for a file NAME.py"):
+    find("thing_of_test")
 
 
 def test_unknown_lists_the_nearest_first():

@@ -234,9 +234,7 @@ def names():
 def _find(name):
   if name in RECIPES:
     return RECIPES[name]
-  if "." in name:
-    return _options.imported("augmentation", name, "make")
-  raise errors.unknown("augmentation", name, RECIPES)
+  return _options.own("augmentation", name, "make", RECIPES)
 
 
 def options(name, **changed):

@@ -113,6 +113,12 @@ def given(sequence, name="given"):
   return sources.labelled(sources.from_sequence(name, sequence))
 
 
+def absolute(name):
+  """The name of a data set, a folder or file with its whole path, so that it is found from anywhere."""
+  kind, _, path = name.partition(":")
+  return f"{kind}:{os.path.abspath(os.path.expanduser(path))}" if kind in ("folder", "npz") else name
+
+
 def _kind(name, dir):
   """("folder", PATH), ("npz", PATH), ("tfds", NAME), ("prepared" | "own" | a built-in, name)."""
   kind, colon, path = str(name).partition(":")
@@ -125,11 +131,11 @@ def _kind(name, dir):
   known = prepared.sets(dir)
   if name in known:
     return "prepared", None
-  if "." in name and all(part.isidentifier() for part in name.split(".")):
+  if options.is_own(name) and all(part.isidentifier() for part in name.split(".")):
     return "own", None
   if os.path.exists(os.path.expanduser(name)):
     raise errors.UsageError(f"'{name}' is a path: write {'npz' if os.path.isfile(name) else 'folder'}:{name}")
-  raise errors.unknown("data set", name, (*BUILT_IN, *FORMS, *known))
+  raise options.unknown("data set", name, (*BUILT_IN, *FORMS[:3], *known))
 
 
 def _own(name, strict, soft):

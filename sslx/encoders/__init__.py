@@ -10,7 +10,7 @@ last spatial map), "stage1" .. "stageN" [B, h, w, Di] and, where there are any, 
 import importlib
 import pkgutil
 
-from sslx import errors, options as _options
+from sslx import options as _options
 
 
 def _factories():
@@ -25,11 +25,7 @@ def names():
 
 def _find(name):
   found = _factories()
-  if name in found:
-    return found[name]
-  if "." in name:
-    return _options.imported("encoder", name, "make"), ()
-  raise errors.unknown("encoder", name, found)
+  return found[name] if name in found else (_options.own("encoder", name, "make", found), ())
 
 
 def options(name, **changed):

@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 
-from sslx import errors, options as _options
+from sslx import options as _options
 from sslx.augment import recipes
 from sslx.methods.base import Method as Method
 
@@ -18,9 +18,7 @@ def names():
 def _find(name):
   if name in names():
     return importlib.import_module(f"{__name__}.{name}").make
-  if "." in name:
-    return _options.imported("method", name, "make")
-  raise errors.unknown("method", name, names())
+  return _options.own("method", name, "make", names())
 
 
 def describe(name):

@@ -56,6 +56,7 @@ def gather(run):
       "verdict": verdict.of(run), "changed": changed(run, sources[0]) if sources else None,
       "made": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"), "palettes": figures.PALETTES,
       "contenders": figures.CONTENDERS, "accuracies": tables.accuracies(evaluation),
+      "others": [(f"{r['data']}, step {r['step']}", rows) for r in run["others"] if (rows := tables.accuracies(r))],
       "notes": evaluation.get("notes", []), "few_label": tables.few_label_charts(evaluation),
       "curves": tables.curves(run["records"]), "views": view, "neighbours": near, "maps": chart,
       "filters": attempt(pictures.filters, encoder.variables) if encoder else (None, no_encoder),

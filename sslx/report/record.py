@@ -9,9 +9,11 @@ PASSING = ("step", "loss", "grad_norm", "lr", "images_per_s", "online_accuracy",
 
 
 def read(workdir):
-  """{"workdir", "path", "config", "environment", "records", "evaluation", "total", "exported", "last", "finished"}.
+  """{"workdir", "path", "config", "environment", "records", "evaluation", "others", "total", "exported", "last",
+  "finished"}.
 
-  evaluation: the content of evaluation.json, or None; total: the planned steps;
+  evaluation: that of the run's own data, of the final encoder if there is one, or None; others: all other ones, of
+  evaluation.json; total: the planned steps;
   exported: the step of encoder/, or None; last: the newest step that left a trace; finished: the encoder is the run's
   last word. Raises errors.UsageError for a folder that is not a run's, errors.RunError for a file that cannot be read.
   """
@@ -24,14 +26,18 @@ def read(workdir):
     if not isinstance(content, dict) or any(k not in content for k in keys):
       raise errors.UsageError(f"{path / name}.json is not that of a pretraining run: it has no {', '.join(keys)}")
   optional = lambda p: checkpoint.read_json(p) if p.exists() else None
-  spec, evaluation = optional(path / "encoder" / "spec.json"), optional(path / "evaluation.json")
+  spec, found = optional(path / "encoder" / "spec.json"), optional(path / "evaluation.json") or {}
   records = [r for r in log.read(path / "metrics.jsonl") if isinstance(r, dict) and "step" in r]
   steps = [int(p.name) for p in checkpoint.folders(path)]
   total, exported = config["total_steps"], spec and spec.get("step", config["total_steps"])
   last = max([r["step"] for r in records] + steps + [exported or 0])
+  runs = found.pop("runs", {})
+  evaluation = runs.get(config["data"]["name"], {}).get(str(exported)) or found or None
+  others = [r for steps in runs.values() for r in steps.values() if r != evaluation]
   ended = exported is not None and exported >= last and (exported >= total or config.get("stop", {}).get("plateau"))
   return {"workdir": str(workdir), "path": path, "config": config, "environment": environment, "records": records,
-          "evaluation": evaluation, "total": total, "exported": exported, "last": last, "finished": bool(ended)}
+          "evaluation": evaluation, "others": others, "total": total, "exported": exported, "last": last,
+          "finished": bool(ended)}
 
 
 def series(records, key):

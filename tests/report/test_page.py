@@ -149,6 +149,21 @@ def test_unevaluated(workdir):
   assert "has not been evaluated" in section(text, "protocols")
 
 
+def test_the_final_encoder_comes_first_and_other_evaluations_after(workdir):
+  result = lambda data, step, knn: {"knn": {"encoder": knn, "random": 0.2, "raw": 0.3}, "data": data, "step": step,
+                                    "protocols": {"knn": EVALUATION["protocols"]["knn"]}, "notes": []}
+  mine, early, other = result("parts.data", 6, 0.912), result("parts.data", 3, 0.834), result("elsewhere <b>", 6, 0.756)
+  (workdir / "evaluation.json").write_text(json.dumps(
+      early | {"runs": {"parts.data": {"3": early, "6": mine}, "elsewhere <b>": {"6": other}}}))
+  words = section(report.write(workdir).read_text(), "accuracy")
+  assert "2 other evaluations" in words
+  order = [words.index(x) for x in ("91.2", "parts.data, step 3", "83.4", "elsewhere <b>, step 6", "75.6")]
+  assert order == sorted(order)
+  (workdir / "evaluation.json").write_text(json.dumps({"runs": {"elsewhere <b>": {"6": other}}}))
+  words = section(report.write(workdir).read_text(), "accuracy")
+  assert "has not been evaluated" in words and "75.6" in words
+
+
 def test_unlabelled(workdir):
   for path in (workdir / "config.json", workdir / "encoder" / "spec.json"):
     edit(path, lambda c: c.get("config", c)["data"].update(name="parts.pictures"))
@@ -222,7 +237,8 @@ def test_a_metrics_file_cut_off_by_a_kill(workdir):
 
 @pytest.mark.parametrize("damage, kind, words", [
     (lambda w: shutil.rmtree(w), errors.UsageError, "there is no folder"),
-    (lambda w: (w / "config.json").unlink(), errors.UsageError, "is this the workdir of a run"),
+    (lambda w: [(w / "config.json").unlink(), shutil.rmtree(w / "checkpoints")], errors.UsageError,
+     "is this the workdir of a run"),
     (lambda w: (w / "config.json").write_text("{}"), errors.UsageError, "not that of a pretraining run"),
     (lambda w: (w / "config.json").write_text("{"), errors.RunError, "cannot read"),
     (lambda w: (w / "evaluation.json").write_text("{"), errors.RunError, "evaluation.json")])
