@@ -51,6 +51,8 @@ def parser():
                  help="of knn, linear, few_label, health (default: all)")
   p.add_argument("--data", metavar="NAME", help="another data set than the run's own")
   p.add_argument("--step", metavar="N|best", help="a checkpoint in place of the final encoder")
+  p.add_argument("--read", default="h", choices=("h", "z"), metavar="h|z", help="the representation (default), or the "
+                 "projection that the loss compares")
   p.add_argument("--train", type=int, metavar="N", help="at most N training examples (default: evaluate.train)")
   p.add_argument("--test", type=int, metavar="N", help="at most N test examples (default: evaluate.test)")
 
@@ -61,6 +63,8 @@ def parser():
   p.add_argument("--out", required=True, metavar="FILE.npz")
   p.add_argument("--layer", metavar="LAYER", help="stage1, stage2, ... in place of the final representation")
   p.add_argument("--step", metavar="N|best", help="a checkpoint in place of the final encoder")
+  p.add_argument("--read", default="h", choices=("h", "z"), metavar="h|z", help="the representation (default), or the "
+                 "projection that the loss compares")
   p.add_argument("--batch", type=int, default=256, metavar="N", help="images a forward pass (default: 256)")
 
   p = command("report", report, "Write DIR/report.html: verdict, tables, curves, views, neighbours, a map.")
@@ -133,7 +137,7 @@ def encoder_of(args):
   """The Encoder that --workdir and --step name."""
   from sslx import checkpoint
   step = int(args.step) if args.step and args.step.isdigit() else args.step
-  return checkpoint.load_encoder(args.workdir, step=step)
+  return checkpoint.load_encoder(args.workdir, step=step, read=args.read)
 
 
 def evaluate(args):

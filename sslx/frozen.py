@@ -41,8 +41,10 @@ def evaluate(encoder, workdir, *, protocols, data=None, train=None, test=None):
         encoder, *splits, protocols=protocols, random=checkpoint.random_encoder(encoder), seed=config["seed"],
         views=view_pair(config, splits[1][0]) if "health" in protocols else None,
         progress=lambda name, share: bar.update(task, description=name, completed=share))
-  result |= {"data": data or config["data"]["name"], "step": encoder.spec["step"]}
-  return keep(pathlib.Path(workdir) / "evaluation.json", result, own=data is None)
+  projection = encoder.spec.get("read") == "z"
+  step = f"{encoder.spec['step']}, projection" if projection else encoder.spec["step"]
+  result |= {"data": data or config["data"]["name"], "step": step}
+  return keep(pathlib.Path(workdir) / "evaluation.json", result, own=data is None and not projection)
 
 
 def keep(path, result, own):
