@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from sslx.augment.color import blend, sometimes
+from sslx.augment.exact import rounded, total, uniform
 
 
 def gaussian_blur(image, sigma, *, kernel_size):
@@ -15,19 +16,20 @@ def gaussian_blur(image, sigma, *, kernel_size):
   if kernel_size % 2 == 0 or half >= min(image.shape[-3:-1]):
     raise ValueError(f"kernel_size must be odd and at most twice the image's short side, not {kernel_size}")
   sigma = jnp.asarray(sigma, image.dtype)[..., None]
-  weights = jax.nn.softmax(-0.5 * (jnp.arange(-half, half + 1, dtype=image.dtype) / sigma) ** 2, -1)   # [..., k]
+  weights = jnp.exp(-0.5 * (jnp.arange(-half, half + 1, dtype=image.dtype) / sigma) ** 2)
+  weights = weights / total(weights, (-1,))                                             # [..., k]
   for axis in (-3, -2):
     pad = [(half, half) if i == image.ndim + axis else (0, 0) for i in range(image.ndim)]
     padded, n = jnp.pad(image, pad, mode="reflect"), image.shape[axis]
     shift = lambda i: jax.lax.slice_in_dim(padded, i, i + n, axis=image.ndim + axis)
-    image = sum(weights[..., i].reshape(weights.shape[:-1] + (1, 1, 1)) * shift(i) for i in range(kernel_size))
+    image = sum(rounded(weights[..., i].reshape(weights.shape[:-1] + (1, 1, 1)) * shift(i)) for i in range(kernel_size))
   return image
 
 
 def random_gaussian_blur(key, image, *, kernel_size, sigma=(0.1, 2.0), p=0.5):
   """gaussian_blur with sigma uniform in the given range, with probability p for each image."""
   key_p, key_sigma = jax.random.split(key)
-  drawn = jax.random.uniform(key_sigma, image.shape[:-3], image.dtype, *sigma)
+  drawn = uniform(key_sigma, image.shape[:-3], image.dtype, *sigma)
   return sometimes(key_p, p, gaussian_blur(image, drawn, kernel_size=kernel_size), image)
 
 

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from sslx.augment.exact import uniform
+
 
 def inside(box, full):
   """Which pixels of an image of full = (H, W) lie in the box: booleans [..., H, W]."""
@@ -18,7 +20,7 @@ def first_fit(key, shape, full, *, scale, ratio, tries=10):
   """
   H, W = full
   keys = jax.random.split(key, 4)
-  draw = lambda k, low, high, s=(*shape, tries): jax.random.uniform(k, s, float, low, high)
+  draw = lambda k, low, high, s=(*shape, tries): uniform(k, s, float, low, high)
   area = draw(keys[0], *scale) * H * W
   aspect = jnp.exp(draw(keys[1], *(jnp.log(jnp.asarray(r, float)) for r in ratio)))
   height, width = jnp.round(jnp.sqrt(area / aspect)), jnp.round(jnp.sqrt(area * aspect))

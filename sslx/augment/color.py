@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from sslx import errors
+from sslx.augment.exact import rounded, total, uniform
 
 LUMA = (0.2989, 0.587, 0.114)      # ITU-R BT.601 as torchvision rounds it
 
@@ -37,25 +38,17 @@ def sometimes(key, p, changed, image):
   return jnp.where(jax.random.bernoulli(key, p, image.shape[:-3])[..., None, None, None], changed, image)
 
 
-def rounded(x):
-  """x rounded to one bit less, which keeps a compiler from fusing the product x into a sum: same bits everywhere."""
-  kind = jnp.finfo(x.dtype)
-  return jax.lax.reduce_precision(x, kind.nexp, kind.nmant - 1)
-
-
 def _grey(image):
   """Luma [..., H, W, 1] of RGB; of other images the mean of the channels."""
-  if image.shape[-1] != 3:
-    return jnp.mean(image, -1, keepdims=True)
-  return jnp.sum(image * jnp.asarray(LUMA, image.dtype), -1, keepdims=True)
+  channels = [image[..., c:c + 1] for c in range(image.shape[-1])]
+  if len(channels) != 3:
+    return sum(channels) / len(channels)
+  return sum(rounded(channel * luma) for channel, luma in zip(channels, LUMA, strict=True))
 
 
 def _mean(grey):
-  """The mean of each image [..., H, W, 1] as [..., 1, 1, 1]: a product with ones, whose order of summing is fixed."""
-  H, W = grey.shape[-3:-1]
-  total = jnp.einsum("...p,p->...", grey.reshape(*grey.shape[:-3], H * W), jnp.ones(H * W, grey.dtype),
-                     precision=jax.lax.Precision.HIGHEST)
-  return total[..., None, None, None] / (H * W)
+  """The mean of each image [..., H, W, 1] as [..., 1, 1, 1]."""
+  return total(grey, (-3, -2)) / (grey.shape[-3] * grey.shape[-2])
 
 
 def blend(image, other, factor):
@@ -92,10 +85,10 @@ def adjust_hue(image, delta):
   safe = jnp.where(chroma > 0, chroma, 1)
   sector = jnp.where(value == r, (g - b) / safe, jnp.where(value == g, 2 + (b - r) / safe, 4 + (r - g) / safe))
   delta = jnp.asarray(delta, image.dtype)
-  sector = sector + 6 * delta.reshape(delta.shape + (1, 1) if delta.ndim else ())       # hue in sixths of a turn
+  sector = sector + rounded(6 * delta.reshape(delta.shape + (1, 1) if delta.ndim else ()))   # hue in sixths of a turn
   offset = jnp.asarray((5, 3, 1), image.dtype)                                          # of red, green, blue
   k = jnp.mod(offset + sector[..., None], 6)
-  return value[..., None] - chroma[..., None] * jnp.clip(jnp.minimum(k, 4 - k), 0, 1)
+  return value[..., None] - rounded(chroma[..., None] * jnp.clip(jnp.minimum(k, 4 - k), 0, 1))
 
 
 def to_grayscale(image):
@@ -105,7 +98,7 @@ def to_grayscale(image):
 
 def _factors(key, image, strength):
   """A factor an image, uniform in [max(0, 1 - strength), 1 + strength]."""
-  return jax.random.uniform(key, image.shape[:-3], image.dtype, max(0.0, 1.0 - strength), 1.0 + strength)
+  return uniform(key, image.shape[:-3], image.dtype, max(0.0, 1.0 - strength), 1.0 + strength)
 
 
 def random_brightness(key, image, *, strength=0.4):
@@ -125,7 +118,7 @@ def random_saturation(key, image, *, strength=0.4):
 
 def random_hue(key, image, *, max_delta=0.1):
   """adjust_hue by an amount uniform in +-max_delta turns."""
-  return adjust_hue(image, jax.random.uniform(key, image.shape[:-3], image.dtype, -max_delta, max_delta))
+  return adjust_hue(image, uniform(key, image.shape[:-3], image.dtype, -max_delta, max_delta))
 
 
 def random_grayscale(key, image, *, p=0.2):
@@ -143,7 +136,7 @@ def color_jitter(key, image, *, brightness=0.4, contrast=0.4, saturation=0.4, hu
   shape, color = image.shape[:-3], image.shape[-1] == 3
   keys = jax.random.split(key, 6)
   on = jax.random.bernoulli(keys[0], p, shape)
-  draw = lambda k, s: jax.random.uniform(k, shape, image.dtype, max(0.0, 1.0 - s), 1.0 + s)
+  draw = lambda k, s: uniform(k, shape, image.dtype, max(0.0, 1.0 - s), 1.0 + s)
   factors = [draw(keys[1], brightness), draw(keys[2], contrast), draw(keys[3], saturation if color else 0.0)]
   order = jnp.argsort(jax.random.uniform(keys[5], (*shape, 4)), -1)                     # order[..., i]: i-th operation
   place = jnp.argsort(order, -1)                                                       # place[..., op]; 3 = hue
@@ -159,6 +152,6 @@ def color_jitter(key, image, *, brightness=0.4, contrast=0.4, saturation=0.4, hu
     return image
   image = blends(image, [(i, False) for i in range(3)])
   if color and hue:
-    image = adjust_hue(image, jax.random.uniform(keys[4], shape, image.dtype, -hue, hue))
+    image = adjust_hue(image, uniform(keys[4], shape, image.dtype, -hue, hue))
   image = blends(image, [(i, True) for i in range(1, 4)])
   return jnp.where(on[..., None, None, None], image, original)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from sslx.augment.boxes import random_box
-from sslx.augment.color import rounded
+from sslx.augment.exact import rounded, total
 
 
 def _triangle(t):
@@ -29,12 +29,11 @@ def _weights(start, length, full, size, dtype, kernel):
   """
   wide = jnp.promote_types(dtype, jnp.float32)                                          # counts pixels exactly
   start, length = (jnp.asarray(v, wide)[..., None, None] for v in (start, length))
-  scale = length / size
-  center = start + (jnp.arange(size, dtype=wide)[:, None] + 0.5) * scale                # [..., size, 1]
-  pixel = jnp.arange(full, dtype=wide) + 0.5                                            # [full]
-  inside = (pixel > start) & (pixel < start + length)
-  weights = jnp.where(inside, kernel(jnp.abs(pixel - center) / jnp.maximum(scale, 1)), 0)
-  return (weights / jnp.sum(weights, -1, keepdims=True)).astype(dtype)
+  pixel = jnp.arange(full, dtype=wide) + 0.5 - start                                    # [..., 1, full], in the crop
+  center = (jnp.arange(size, dtype=wide)[:, None] + 0.5) * length                       # [..., size, 1], times size
+  distance = jnp.abs(pixel * size - center) / jnp.maximum(length, size)                 # rounds here and only here
+  weights = jnp.where((pixel > 0) & (pixel < length), kernel(distance), 0)
+  return (weights / total(weights, (-1,))).astype(dtype)
 
 
 def _picks(at, full, dtype):

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from sslx.augment.color import rounded, sometimes, wide
+from sslx.augment.color import sometimes, wide
+from sslx.augment.exact import rounded, uniform
 
 
 def flip_left_right(image):
@@ -72,7 +73,8 @@ def affine(image, angle, translate=(0.0, 0.0), scale=1.0, shear=(0.0, 0.0)):
   turn, sx, sy = (jnp.deg2rad(v) for v in (angle, sx, sy))
   a, b = jnp.cos(turn - sy) / jnp.cos(sy), -jnp.cos(turn - sy) * jnp.tan(sx) / jnp.cos(sy) - jnp.sin(turn)
   c, d = jnp.sin(turn - sy) / jnp.cos(sy), -jnp.sin(turn - sy) * jnp.tan(sx) / jnp.cos(sy) + jnp.cos(turn)
-  inverse = jnp.stack([d, -b, b * down - d * right, -c, a, c * right - a * down]).reshape(2, 3, *scale.shape) / scale
+  moved = rounded(b * down) - rounded(d * right), rounded(c * right) - rounded(a * down)
+  inverse = jnp.stack([d, -b, moved[0], -c, a, moved[1]]).reshape(2, 3, *scale.shape) / scale
   y, x = (v.astype(exact) for v in jnp.mgrid[:H, :W])
   x, y = x - (W - 1) / 2, y - (H - 1) / 2
   grid = x, y, jnp.ones_like(x)
@@ -87,13 +89,13 @@ def rotate(image, angle):
 
 def random_rotate(key, image, *, degrees=30.0):
   """rotate by an angle uniform in +-degrees."""
-  return rotate(image, jax.random.uniform(key, image.shape[:-3], image.dtype, -degrees, degrees))
+  return rotate(image, uniform(key, image.shape[:-3], image.dtype, -degrees, degrees))
 
 
 def random_affine(key, image, *, degrees=10.0, translate=0.1, scale=(0.9, 1.1), shear=10.0):
   """affine by amounts uniform in +-degrees, +-translate (share of the side), the range `scale` and +-shear degrees."""
   shape, keys = image.shape[:-3], jax.random.split(key, 6)
-  draw = lambda k, low, high: jax.random.uniform(keys[k], shape, image.dtype, low, high)
+  draw = lambda k, low, high: uniform(keys[k], shape, image.dtype, low, high)
   H, W = image.shape[-3:-1]
   moved = draw(1, -translate * W, translate * W), draw(2, -translate * H, translate * H)
   sheared = draw(4, -shear, shear), draw(5, -shear, shear)

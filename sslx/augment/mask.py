@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from sslx.augment import boxes, crop
-from sslx.augment.color import rounded
+from sslx.augment.exact import rounded
 
 
 def lowest(order, count):

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from sslx.augment.color import rounded, sometimes, wide
+from sslx.augment.color import sometimes, wide
+from sslx.augment.exact import rounded, uniform
 
 
 def gaussian_noise(key, image, *, std=0.1):
@@ -15,7 +16,7 @@ def gaussian_noise(key, image, *, std=0.1):
 def random_gaussian_noise(key, image, *, std=(0.0, 0.2), p=0.5):
   """gaussian_noise with std uniform in the given range, with probability p for each image."""
   key_p, key_std, key_noise = jax.random.split(key, 3)
-  drawn = jax.random.uniform(key_std, image.shape[:-3], image.dtype, *std)
+  drawn = uniform(key_std, image.shape[:-3], image.dtype, *std)
   return sometimes(key_p, p, gaussian_noise(key_noise, image, std=drawn), image)
 
 
@@ -28,5 +29,5 @@ def salt_and_pepper(key, image, *, amount=0.05):
 def random_salt_and_pepper(key, image, *, amount=(0.0, 0.1), p=0.5):
   """salt_and_pepper with an amount uniform in the given range, with probability p for each image."""
   key_p, key_amount, key_noise = jax.random.split(key, 3)
-  drawn = jax.random.uniform(key_amount, image.shape[:-3], image.dtype, *amount)
+  drawn = uniform(key_amount, image.shape[:-3], image.dtype, *amount)
   return sometimes(key_p, p, salt_and_pepper(key_noise, image, amount=drawn), image)

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from sslx.augment.blur import gaussian_blur
-from sslx.augment.color import rounded, sometimes
+from sslx.augment.color import sometimes
+from sslx.augment.exact import rounded, uniform
 from sslx.augment.geometry import sample
 
 
@@ -33,7 +34,7 @@ def perspective(image, start, end):
   H, W = image.shape[-3:-1]
   exact = jnp.promote_types(image.dtype, jnp.float32)                                   # counts pixels exactly
   half = jnp.asarray((W / 2, H / 2), exact)
-  start, end = (_from_square(jnp.asarray(v, exact) / half - 1) for v in (start, end))   # of [-1, 1] x [-1, 1]
+  start, end = (_from_square(rounded(jnp.asarray(v, exact) / half) - 1) for v in (start, end))   # of [-1, 1] x [-1, 1]
   e0, e1, e2 = jnp.moveaxis(end, -1, 0)
   inverse = jnp.stack([_cross(e1, e2), _cross(e2, e0), _cross(e0, e1)], -2)             # of end, but for a factor
   inverse = sum(rounded(start[..., :, k, None] * inverse[..., k, None, :]) for k in range(3))
@@ -49,7 +50,7 @@ def random_perspective(key, image, *, distortion=0.5, p=0.5):
   key_p, key_corners = jax.random.split(key)
   H, W = image.shape[-3:-1]
   whole = jnp.asarray([(0, 0), (W, 0), (W, H), (0, H)], jnp.float32)
-  inwards = jax.random.uniform(key_corners, (*image.shape[:-3], 4, 2), jnp.float32, 0, distortion / 2)
+  inwards = uniform(key_corners, (*image.shape[:-3], 4, 2), jnp.float32, 0, distortion / 2)
   end = whole + rounded(inwards * (jnp.asarray((W, H), jnp.float32) - 2 * whole))
   return sometimes(key_p, p, perspective(image, whole, end), image)
 
@@ -68,6 +69,6 @@ def random_elastic(key, image, *, alpha=25.0, sigma=5.0, p=0.5):
   """
   key_p, key_noise = jax.random.split(key)
   H, W = image.shape[-3:-1]
-  noise = jax.random.uniform(key_noise, (*image.shape[:-1], 2), jnp.float32, -1, 1)
+  noise = uniform(key_noise, (*image.shape[:-1], 2), jnp.float32, -1, 1)
   kernel_size = min(2 * round(4 * sigma) + 1, 2 * min(H, W) - 1)
   return sometimes(key_p, p, elastic(image, alpha * gaussian_blur(noise, sigma, kernel_size=kernel_size)), image)
