@@ -83,11 +83,11 @@ def test_schedules_at_their_ends():
 def test_byol_by_hand():
   """Two views, each predicted from the other: the mean squared distance of unit vectors, both ways."""
   encoder = Linear()
-  method = byol.make(encoder, momentum=1.0, widths=(4, 2), predictor=(4, 2), aug=several)
+  method = byol.make(encoder, momentum=1.0, widths=(16, 3), predictor=(16, 3), aug=several)
   params, state = method.init(jax.random.key(0), {"image": IMAGES})
   views = {"image": several(jax.random.key(1), IMAGES)[:1]}
   value, (after, _) = method.loss(params, state, views, jax.random.key(2), 0.0)
-  net, head = base.Network(encoder, heads.MLP((4, 2), norm=True)), heads.MLP((4, 2), norm=True)
+  net, head = base.Network(encoder, heads.MLP((16, 3), norm=True)), heads.MLP((16, 3), norm=True)
   z, _ = base.encode(net, params["net"], state["net"], views["image"])
   p, _ = base.predict(head, params["predictor"], state["predictor"], z)
   unit = lambda v: v / np.linalg.norm(v, axis=-1, keepdims=True)
