@@ -13,7 +13,7 @@ import jax.numpy as jnp
 def unit(z):
   """Rows of z [N, D] at length 1, in at least float32; rows of length 0 stay 0 (and pass no gradient)."""
   z = wide(z)
-  largest = jnp.max(jnp.abs(z), axis=1, keepdims=True)
+  largest = jax.lax.stop_gradient(jnp.max(jnp.abs(z), axis=1, keepdims=True))    # the result does not depend on it
   z = z / jnp.where(largest > 0, largest, 1)                                     # squares neither over- nor underflow
   square = jnp.sum(z**2, axis=1, keepdims=True)
   return jnp.where(square > 0, z * jax.lax.rsqrt(jnp.where(square > 0, square, 1)), 0)

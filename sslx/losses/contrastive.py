@@ -136,6 +136,7 @@ def siglip(image, text, *, scale, bias, chunk=None, axis_name=None):
   chex.assert_equal_shape([image, text])
   image, text, ids = unit(image), unit(text), index(image, axis_name)
   positive = scale * jnp.sum(image * text, -1) + bias
-  negatives = tiled.softplus(scale * image, everywhere(text, axis_name), bias, ids, everywhere(ids, axis_name),
-                             chunk=chunk)
+  one = jnp.ones_like(image[:, :1])
+  rows, columns = jnp.concatenate([scale * image, bias * one], 1), jnp.concatenate([text, one], 1)      # [B, D + 1]
+  negatives = tiled.softplus(rows, everywhere(columns, axis_name), ids, everywhere(ids, axis_name), chunk=chunk)
   return average(jax.nn.softplus(-positive) + negatives, axis_name)

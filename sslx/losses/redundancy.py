@@ -25,8 +25,9 @@ def barlow_twins(z1, z2, *, lambd=5e-3, eps=1e-5, axis_name=None):
 def vicreg(z1, z2, *, sim=25.0, var=25.0, cov=1.0, eps=1e-4, axis_name=None):
   """VICReg (Bardes et al., 2022, eq. 6): invariance, variance and covariance.
 
-  sim times the mean squared difference (over the entries, as in the paper's algorithm 1), var times the mean hinge
-  max(0, 1 - std) of both views, and cov times the squared covariances off the diagonal of both, over D.
+  sim times the mean squared difference, var times the mean hinge max(0, 1 - std), and cov times the sum of the squared
+  covariances off the diagonal of both views, over D. Differences and hinges are means over all entries of both views,
+  as in the authors' code, which the weights are meant for; the paper's equations sum some of them.
 
   Args:
     z1, z2: [B, D], two views of the same examples.
@@ -37,13 +38,14 @@ def vicreg(z1, z2, *, sim=25.0, var=25.0, cov=1.0, eps=1e-4, axis_name=None):
   distance = average(((wide(z1) - wide(z2)) ** 2).mean(1), axis_name)
   views, n = centred("vicreg", (z1, z2), axis_name)
   decorrelate = sum(jnp.sum(off_diagonal(covariance(z, z, axis_name) * (n / (n - 1))) ** 2) for z in views)
-  return sim * distance + var * spread(views, n, eps, axis_name) + cov * decorrelate / z1.shape[1]
+  return sim * distance + var * spread(views, n, eps, axis_name) / 2 + cov * decorrelate / z1.shape[1]
 
 
 def vibcreg(z1, z2, *, sim=25.0, var=25.0, cov=200.0, eps=1e-4, axis_name=None):
   """VIbCReg (Lee and Aune, 2021): VICReg whose covariances are those of dimensions at length 1, so correlations.
 
-  Their squares off the diagonal are summed over both views, over D squared. Arguments as vicreg's.
+  Their squares off the diagonal are summed over both views, over D squared; the hinges of both views are summed too.
+  Arguments as vicreg's.
   """
   distance = average(((wide(z1) - wide(z2)) ** 2).mean(1), axis_name)
   views, n = centred("vibcreg", (z1, z2), axis_name)

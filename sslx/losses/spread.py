@@ -18,8 +18,8 @@ def koleo(x, *, eps=1e-8, axis_name=None):
   x = unit(x)
   every = everywhere(x, axis_name)
   itself = index(x, axis_name)[:, None] == jnp.arange(len(every))
-  similar = jax.lax.stop_gradient(times(x, every.T))                                    # [n, N], to choose by
-  nearest = every[jnp.argmax(jnp.where(itself, -jnp.inf, similar), 1)]
+  further = jax.lax.stop_gradient(jnp.sum(every**2, -1) - 2 * times(x, every.T))        # [n, N], to choose by
+  nearest = every[jnp.argmin(jnp.where(itself, jnp.inf, further), 1)]
   return average(-jnp.log(root(jnp.sum((x - nearest) ** 2, -1)) + eps), axis_name)
 
 

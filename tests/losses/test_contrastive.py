@@ -1,124 +1,147 @@
-"""NT-Xent: value and gradient against NumPy, its limits, and one number however the batch is spread."""
+"""Contrastive losses: in tiles and at once, at their limits, and how memory grows."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
+import losses_numpy as reference
 import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 from sslx import losses
 
+QUICK = {"xla_cpu_use_fusion_emitters": False}             # a third of the time to compile
 RNG = np.random.default_rng(0)
-Z = RNG.normal(0, 1, (2, 4, 3))
+Z = RNG.normal(0, 1, (2, 6, 3))
+LABELS = np.array([0, 1, 0, 2, 1, 0])                      # one row has no positive
 
 
-def np_ntxent(z1, z2, temperature):
-  """Chen et al., 2020, eq. 1, pair by pair."""
-  z = np.concatenate([z1, z2])
-  length = np.linalg.norm(z, axis=1, keepdims=True)
-  z, n, total = np.divide(z, length, out=np.zeros_like(z), where=length > 0), len(z1), 0.0
-  for i in range(2 * n):
-    others = [np.exp(z[i] @ z[k] / temperature) for k in range(2 * n) if k != i]
-    total -= np.log(np.exp(z[i] @ z[(i + n) % (2 * n)] / temperature) / sum(others))
-  return total / (2 * n)
+def in32(z):
+  return z.astype(np.float32)
 
 
-def np_gradient(f, z, h=1e-5):
-  """Central differences of f at z, an entry at a time."""
-  out = np.zeros_like(z)
-  for i in np.ndindex(z.shape):
-    step = np.zeros_like(z)
-    step[i] = h
-    out[i] = (f(z + step) - f(z - step)) / (2 * h)
-  return out
+def jitted(f):
+  return jax.jit(f, compiler_options=QUICK)
 
 
-QUICK = {"xla_backend_optimization_level": 0}                        # less time to compile
-OURS = jax.jit(jax.value_and_grad(lambda z, t: losses.ntxent(z[0], z[1], temperature=t)), compiler_options=QUICK)
+# The loss of z [2, B, D] and traced hyperparameters.
+LOSSES = {
+  "info_nce": (lambda z, h, **o: losses.info_nce(z[0], z[0, ::-1], z[1], temperature=h[0], **o), [0.3]),
+  "ntxent": (lambda z, h, **o: losses.ntxent(z[0], z[1], temperature=h[0], **o), [0.2]),
+  "dcl": (lambda z, h, **o: losses.dcl(z[0], z[1], temperature=h[0], **o), [0.2]),
+  "supcon": (lambda z, h, **o: losses.supcon(z[0], LABELS, temperature=h[0], **o), [0.2]),
+  "clip": (lambda z, h, **o: losses.clip(z[0], z[1], scale=h[0], **o), [5.0]),
+  "siglip": (lambda z, h, **o: losses.siglip(z[0], z[1], scale=h[0], bias=h[1], **o), [5.0, -3.0]),
+}
 
 
-@pytest.mark.parametrize("temperature", [0.05, 0.5, 5.0])
-def test_value_and_gradient(temperature):
-  want = np_ntxent(*Z, temperature), np_gradient(lambda z: np_ntxent(*z, temperature), Z)
+@pytest.mark.parametrize("name", LOSSES)
+def test_tiles_give_the_same_value_and_gradient(name):
+  """A column a tile, a padded last tile, one tile."""
+  f, h = LOSSES[name]
   with jax.enable_x64(True):
-    value, gradient = OURS(Z, temperature)
-    assert value.dtype == jnp.float64
-    np.testing.assert_allclose(value, want[0], rtol=1e-12)
-    np.testing.assert_allclose(gradient, want[1], rtol=1e-6, atol=1e-8)
-  value, gradient = OURS(Z.astype(np.float32), temperature)
-  np.testing.assert_allclose(value, want[0], rtol=1e-5)
-  np.testing.assert_allclose(gradient, want[1], rtol=1e-4, atol=1e-5)
+    run = lambda **o: jitted(jax.value_and_grad(functools.partial(f, **o), (0, 1)))(Z, np.array(h))
+    value, gradients = run()
+    for chunk in (1, 4, 100):
+      tiled, slopes = run(chunk=chunk)
+      np.testing.assert_allclose(tiled, value, rtol=1e-12)
+      jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), slopes, gradients)
+  with pytest.raises(ValueError, match="chunk is 0"):
+    f(Z, h, chunk=0)
+
+
+NTXENT = jitted(jax.value_and_grad(lambda z, t: losses.ntxent(z[0], z[1], temperature=t, chunk=5)))
+
+
+@pytest.mark.parametrize("temperature", [0.002, 0.05, 5.0, 1000.0])
+def test_temperatures(temperature):
+  value, gradient = NTXENT(in32(Z), temperature)
+  want = reference.gradient(lambda z: reference.ntxent(*z, temperature), Z)
+  np.testing.assert_allclose(value, reference.ntxent(*Z, temperature), rtol=1e-5)
+  np.testing.assert_allclose(gradient, want, rtol=1e-3, atol=1e-5 * np.abs(want).max())
 
 
 def test_length_does_not_matter():
-  a, b = OURS(Z.astype(np.float32), 0.5)[0], OURS((Z * [[[1e-20], [1e20], [3], [1]]]).astype(np.float32), 0.5)[0]
-  np.testing.assert_allclose(a, b, rtol=1e-5)
+  z = in32(Z)
+  scaled = z * np.array([1e-20, 1e20, 3, 1, 1e-3, 1e3], np.float32)[:, None]
+  np.testing.assert_allclose(NTXENT(z, 0.5)[0], NTXENT(scaled, 0.5)[0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("row", [(0, 1), slice(None)], ids=["one", "all"])
 def test_zero_vectors(row):
-  z = Z.astype(np.float32)
+  z = in32(Z)
   z[row] = 0
-  value, gradient = OURS(z, 0.1)
-  np.testing.assert_allclose(value, np_ntxent(*z.astype(float), 0.1), rtol=1e-5)
+  value, gradient = NTXENT(z, 0.1)
+  np.testing.assert_allclose(value, reference.ntxent(*z.astype(float), 0.1), rtol=1e-5)
   assert jnp.isfinite(gradient).all() and not gradient[row].any()
 
 
 def test_identical_views_and_collapse():
-  same = np.stack([Z[0], Z[0]])
-  np.testing.assert_allclose(OURS(same.astype(np.float32), 0.5)[0], np_ntxent(*same, 0.5), rtol=1e-5)
-  collapsed = np.ones((2, 4, 3), np.float32)
-  np.testing.assert_allclose(OURS(collapsed, 0.05)[0], np.log(7), rtol=1e-5)              # chance: 1 of 2B - 1
+  same, collapsed = in32(np.stack([Z[0], Z[0]])), np.ones(Z.shape, np.float32)
+  np.testing.assert_allclose(NTXENT(same, 0.5)[0], reference.ntxent(Z[0], Z[0], 0.5), rtol=1e-5)
+  np.testing.assert_allclose(NTXENT(collapsed, 0.05)[0], np.log(11), rtol=1e-5)           # chance: 1 of 2B - 1
+  chance = {"info_nce": np.log(7), "dcl": np.log(10), "supcon": np.log(5), "clip": np.log(6)}
+  for name, want in chance.items():
+    f, h = LOSSES[name]
+    np.testing.assert_allclose(jitted(f)(collapsed, h), want, rtol=1e-5)
 
 
-def test_bfloat16_is_computed_in_float32():
-  z = jnp.asarray(Z, jnp.bfloat16)
-  value = jax.jit(lambda z: losses.ntxent(z[0], z[1], temperature=0.1))(z)
-  assert value.dtype == jnp.float32
-  np.testing.assert_allclose(value, np_ntxent(*np.asarray(z, float), 0.1), rtol=1e-5)
+def test_a_small_loss_keeps_its_digits():
+  """Where the positive outweighs all negatives the loss is not the difference of two large numbers."""
+  z = np.stack([np.eye(4)] * 2).astype(np.float32)
+  np.testing.assert_allclose(NTXENT(z, 0.05)[0], np.log1p(6 * np.exp(-20)), rtol=1e-4)
+  value = jitted(lambda z: losses.siglip(z[0], z[1], scale=40.0, bias=-20.0))(z)
+  np.testing.assert_allclose(value, 4 * np.log1p(np.exp(-20)), rtol=1e-4)
 
 
-def test_wrong_shapes():
-  with pytest.raises(ValueError, match="at least two examples"):
-    losses.ntxent(jnp.ones((1, 3)), jnp.ones((1, 3)), temperature=0.5)
+def test_supcon_of_examples_as_classes_is_ntxent():
+  value = jitted(lambda z: losses.supcon(z.reshape(-1, 3), jnp.tile(jnp.arange(6), 2), temperature=0.3))(Z)
+  np.testing.assert_allclose(value, reference.ntxent(*Z, 0.3), rtol=1e-5)
+  value, gradient = jitted(jax.value_and_grad(lambda z: losses.supcon(z, jnp.arange(6), temperature=0.3)))(in32(Z[0]))
+  assert value == 0 and not gradient.any()                                                 # nobody has a positive
+  truth = jitted(lambda z: losses.supcon(z, LABELS == 0, temperature=0.3))(Z[0])           # booleans are labels too
+  np.testing.assert_allclose(truth, reference.supcon(Z[0], LABELS == 0, 0.3), rtol=1e-5)
+
+
+def test_siglip_of_one_pair():
+  value = jitted(lambda z: losses.siglip(z[0], z[1], scale=2.0, bias=1.0, chunk=1))(Z[:, :1])
+  np.testing.assert_allclose(value, reference.siglip(*Z[:, :1], 2.0, 1.0), rtol=1e-5)
+
+
+def test_undefined_cases_are_refused():
+  one, none = jnp.ones((1, 3)), jnp.ones((0, 3))
+  for f, what in ((lambda: losses.ntxent(one, one, temperature=1), "ntxent needs at least two"),
+                  (lambda: losses.dcl(one, one, temperature=1), "dcl needs at least two"),
+                  (lambda: losses.supcon(one, jnp.ones(1, int), temperature=1), "supcon needs at least two"),
+                  (lambda: losses.clip(one, one, scale=1), "clip needs at least two"),
+                  (lambda: losses.info_nce(one, one, none, temperature=1), "the queue is empty")):
+    with pytest.raises(ValueError, match=what):
+      f()
+
+
+def test_wrong_shapes_are_refused():
   with pytest.raises(AssertionError, match="rank"):
     losses.ntxent(jnp.ones(3), jnp.ones(3), temperature=0.5)
   with pytest.raises(AssertionError, match="shape"):
     losses.ntxent(jnp.ones((2, 3)), jnp.ones((4, 3)), temperature=0.5)
+  with pytest.raises(AssertionError, match="shape"):
+    losses.supcon(jnp.ones((2, 3)), jnp.ones(3, int), temperature=0.5)
 
 
-X, W = RNG.normal(0, 1, (2, 8, 5)), RNG.normal(0, 1, (5, 3))
+def temporaries(loss, rows, devices):
+  """Bytes a device that XLA wants beside arguments and results, for value and gradient of a jitted loss on a mesh."""
+  mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
+  x = jax.ShapeDtypeStruct((rows, 2, 16), jnp.float32, sharding=NamedSharding(mesh, P("data")))
+  w = jax.ShapeDtypeStruct((16, 16), jnp.float32, sharding=NamedSharding(mesh, P()))
+  step = jax.value_and_grad(lambda w, x: loss(*jnp.moveaxis(x @ w, 1, 0)))
+  return jitted(step).lower(w, x).compile().memory_analysis().temp_size_in_bytes
 
 
-def loss(w, x, axis_name=None):
-  """NT-Xent of a linear map of x [2, B, 5]."""
-  z = jnp.tanh(x @ w)
-  return losses.ntxent(z[0], z[1], temperature=0.2, axis_name=axis_name)
-
-
-def spread(way, devices):
-  """(value, gradient of W) of the global batch X on so many devices, computed in one of the ways JAX has."""
-  split = X.reshape(2, devices, -1, 5).swapaxes(0, 1)                                      # [devices, 2, b, 5]
-  mapped = lambda w, x: jax.lax.pmean(jax.value_and_grad(loss)(w, x, "data"), "data")
-  if way == "pmap":
-    return jax.tree.map(lambda v: v[0], jax.pmap(mapped, axis_name="data", in_axes=(None, 0))(W, split))
-  if way == "vmap":
-    return jax.tree.map(lambda v: v[0], jax.jit(jax.vmap(mapped, axis_name="data", in_axes=(None, 0)))(W, split))
-  mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,))
-  if way == "jit":
-    x = jax.device_put(X, NamedSharding(mesh, P(None, "data")))
-    assert len(x.sharding.device_set) == devices
-    return jax.jit(jax.value_and_grad(loss))(jnp.asarray(W), x)
-  check = way == "shard_map_checked"
-  step = (lambda w, x: jax.value_and_grad(loss)(w, x, "data")) if check else mapped        # checked: no pmean needed
-  return jax.jit(jax.shard_map(step, mesh=mesh, in_specs=(P(), P(None, "data")), out_specs=P(), check_vma=check))(W, X)
-
-
-@pytest.mark.parametrize("way, devices", [("jit", 8), ("jit", 4), ("pmap", 8), ("vmap", 4), ("shard_map", 4),
-                                          ("shard_map_checked", 4), ("shard_map_checked", 8)])
-def test_one_number_however_the_batch_is_spread(way, devices):
-  with jax.enable_x64(True):
-    want = np_ntxent(*np.tanh(X @ W), 0.2), np_gradient(lambda w: np_ntxent(*np.tanh(X @ w), 0.2), W)
-    value, gradient = spread(way, devices)
-    np.testing.assert_allclose(value, want[0], rtol=1e-12)
-    np.testing.assert_allclose(gradient, want[1], rtol=1e-6, atol=1e-9)
+def test_memory_falls_with_the_devices_and_is_linear_in_the_batch():
+  ntxent = lambda a, b: losses.ntxent(a, b, temperature=0.1, chunk=256)
+  clip = lambda a, b: losses.clip(a, b, scale=10, chunk=256)
+  for loss in (ntxent, clip):
+    one, eight, double = temporaries(loss, 1024, 1), temporaries(loss, 1024, 8), temporaries(loss, 2048, 1)
+    assert eight < one / 6
+    assert double < 2.2 * one
