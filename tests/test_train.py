@@ -51,6 +51,13 @@ def test_own_data_method_and_evaluation_during_the_run(tmp_path):
   assert jax.tree.all(jax.tree.map(np.array_equal, again.variables, result.variables))
 
 
+def test_the_best_by_the_projection_is_another_metric(tmp_path):
+  train.train(tiny(total_steps=2, evaluate__every=2, evaluate__read="z"), tmp_path)
+  folder, = checkpoint.folders(tmp_path)
+  assert checkpoint.record_of(folder)["best"] == {"metric": "knn of z", "value": numbers(tmp_path)[-1]["knn"]}
+  assert checkpoint.load_encoder(tmp_path, read="z").spec["read"] == "z"
+
+
 def test_labels_with_gaps_make_no_wider_probe(tmp_path):
   some = [{"image": x["image"], "label": np.int32([3, 7_000_000][i % 2])}
           for i, x in enumerate(data.load("digits").take(range(64)))]

@@ -4,6 +4,7 @@ A workdir holds
   config.json, environment.json     what was asked, and where and with what it ran
   metrics.jsonl, events.out.*       the run's numbers, a JSON object a line and for TensorBoard
   checkpoints/STEP/                 train state, config and environment; a step's folder appears whole or not at all
+  checkpoints/damaged-STEP/         one that could not be read when the run went on
   encoder/                          at the end: variables and spec.json, all that `load_encoder` needs
 """
 

@@ -98,7 +98,8 @@ def _from_checkpoint(path, step, module, read):
     if method.project is None:
       raise errors.UsageError(f"the method {name} has no projection to read: leave out --read, or give h")
     module, variables = method.project(tree["params"], tree["state"])
-  return Encoder(module, variables, tuple(spec["shape"]), {**spec, "step": step, "read": read})
+    spec["read"] = read
+  return Encoder(module, variables, tuple(spec["shape"]), spec | {"step": step})
 
 
 def _of_workdir(path, step):

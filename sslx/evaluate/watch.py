@@ -39,4 +39,4 @@ def watcher(config, source, test, encoder, method):
     values = {k: v for k, v in values.items() if v is not None}
     return values, values.get(best)
 
-  return watch, None if best == "none" else best
+  return watch, None if best == "none" else best if read == "h" else f"{best} of z"
