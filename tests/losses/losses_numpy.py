@@ -72,6 +72,11 @@ def info_nce(query, positive, negatives, temperature):
   return total / len(q)
 
 
+def info_nce_in_batch(query, positive, temperature):
+  q, p = unit(query), unit(positive)
+  return -np.mean([log_softmax(p @ q[i] / temperature)[i] for i in range(len(q))])
+
+
 def ntxent(z1, z2, temperature):
   z, n, total = unit(np.concatenate([z1, z2])), len(z1), 0.0
   for i in range(2 * n):

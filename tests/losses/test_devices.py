@@ -21,14 +21,15 @@ COUPLED = {name: f for name, f in PUBLIC.items() if "axis_name" in TAKES[name]}
 TILED = {"chunk": 3}                                       # of 16 or 32 columns: the last tile is padded
 CASES = {name: (f, TILED if "chunk" in TAKES[name] else {}) for name, f in COUPLED.items()}
 CASES["ntxent, dense"] = (losses.ntxent, {})
-CASES["swav, queue"] = (losses.swav, {"queue": True})
+CASES["swav, queue"] = (losses.swav, {"queue": "queue_scores"})
+CASES["info_nce, queue"] = (losses.info_nce, {"queue": "negatives", **TILED})
 
 RNG = np.random.default_rng(0)
 B, D = 16, 3
 X, W, QUEUE = RNG.normal(0, 1, (B, 3, 5)), RNG.normal(0, 1, (5, D)), RNG.normal(0, 1, (7, 5))
 
 
-def arguments(f, w, x, queue=False):
+def arguments(f, w, x, queue=None):
   """Arrays for the arguments of f by their names: a map of the batch x [b, 3, 5] with weights w [5, D]."""
   z = jnp.tanh(x @ w)                                                                       # [b, 3, D]
   negatives = jnp.tanh(jnp.asarray(QUEUE) @ w)                                              # the same on every device
@@ -39,13 +40,13 @@ def arguments(f, w, x, queue=False):
            "temperature": 0.3, "scale": 5.0 * w[0, 0]**2, "bias": -2.0 * w[0, 1]**2}
   needed = {k for k, p in inspect.signature(f).parameters.items() if p.default is p.empty}
   assert needed <= set(known), f"add {needed - set(known)} of {f.__name__} to the arguments that this test knows"
-  return {k: v for k, v in known.items() if k in needed} | ({"queue_scores": negatives} if queue else {})
+  return {k: v for k, v in known.items() if k in needed} | ({queue: negatives} if queue else {})
 
 
 def value(case, w, x, axis_name):
   f, options = CASES[case]
   options = dict(options)
-  out = f(**arguments(f, w, x, options.pop("queue", False)), **options, axis_name=axis_name)
+  out = f(**arguments(f, w, x, options.pop("queue", None)), **options, axis_name=axis_name)
   if out.ndim:                                                                              # a row of each example
     out = jnp.mean(out * jnp.tanh(x[:, 2, :D]))
     out = out if axis_name is None else jax.lax.pmean(out, axis_name)

@@ -22,7 +22,7 @@ def test_arrays_come_first_and_hyperparameters_are_keyword_only(name):
   arrays = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
   options = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
   assert arrays and len(arrays) + len(options) == len(parameters)
-  assert all(p.default is p.empty for p in arrays)
+  assert all(p.default in (p.empty, None) for p in arrays)
   assert "axis_name" not in {p.name for p in options} or options[-1].name == "axis_name"
   assert all(p.default is None for p in options if p.name in ("axis_name", "chunk"))
   assert [p.name for p in parameters if p.name == "key"] == [arrays[0].name][:arrays[0].name == "key"]
@@ -37,7 +37,7 @@ def test_docstring_names_the_paper(name):
 
 @pytest.mark.parametrize("name, want", [
   ("pair", "(x, y, same, *, margin=1.0)"), ("triplet", "(anchor, positive, negative, *, margin=1.0)"),
-  ("info_nce", "(query, positive, negatives, *, temperature, chunk=None, axis_name=None)"),
+  ("info_nce", "(query, positive, negatives=None, *, temperature, chunk=None, axis_name=None)"),
   ("ntxent", "(z1, z2, *, temperature, chunk=None, axis_name=None)"),
   ("dcl", "(z1, z2, *, temperature, chunk=None, axis_name=None)"),
   ("supcon", "(z, labels, *, temperature, chunk=None, axis_name=None)"),
