@@ -73,7 +73,8 @@ def random_blocks(key, shape, *, count, smallest=16, ratio=(0.3, 1 / 0.3), block
     root = jnp.exp((low + rounded(drawn[..., 1] * (high - low))) / 2)
     height, width = (jnp.clip(jnp.round(v), 1, n) for v, n in ((jnp.sqrt(area) * root, h), (jnp.sqrt(area) / root, w)))
     return jnp.minimum(turn, jnp.where(_placed(drawn[..., 2:], height, width, shape), i, blocks)), None
-  turn = jax.lax.scan(add, jnp.full(shape, blocks), (jnp.arange(blocks), drawn))[0]
+  first = add(jnp.full(shape, blocks), (0, drawn[0]))[0]
+  turn = jax.lax.scan(add, first, (jnp.arange(1, blocks), drawn[1:]))[0]
   rest = jax.random.uniform(key_rest, shape)
   return lowest(turn + jnp.where(turn == blocks, rest, 0), count)
 

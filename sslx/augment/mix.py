@@ -7,6 +7,7 @@ neighbour too; under shard_map or pmap on the neighbour on the same device. They
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sslx.augment import boxes
 from sslx.augment.color import blend
@@ -14,12 +15,12 @@ from sslx.augment.color import blend
 
 def mixup(image, other, weight):
   """weight * image + (1 - weight) * other, the weight a scalar or one an image."""
-  return blend(image, other, weight)
+  return blend(image, jnp.asarray(other, image.dtype), weight)
 
 
 def cutmix(image, other, box):
   """The image with `box` = (top, left, height, width), scalars or one an image, cut from the other."""
-  return jnp.where(boxes.inside(box, image.shape[-3:-1])[..., None], other, image)
+  return jnp.where(boxes.inside(box, image.shape[-3:-1])[..., None], jnp.asarray(other, image.dtype), image)
 
 
 def _partners(image):
@@ -29,10 +30,17 @@ def _partners(image):
   return jnp.roll(image, 1, 0), jnp.roll(jnp.arange(len(image)), 1)
 
 
+def _beta(key, alpha, shape, dtype):
+  """One of 4096 quantiles of Beta(alpha, alpha), each as likely: no rejection, and the same bits everywhere."""
+  from scipy import special
+  quantiles = special.betaincinv(alpha, alpha, (np.arange(4096) + 0.5) / 4096)
+  return jnp.asarray(quantiles, dtype)[jax.random.randint(key, shape, 0, 4096)]
+
+
 def random_mixup(key, image, *, alpha=1.0):
   """mixup of each image with the one before it, by a weight of Beta(alpha, alpha) (Zhang et al., 2018)."""
   other, partner = _partners(image)
-  weight = jax.random.beta(key, alpha, alpha, (len(image),), image.dtype)
+  weight = _beta(key, alpha, (len(image),), image.dtype)
   return mixup(image, other, weight), partner, weight
 
 
@@ -44,7 +52,7 @@ def random_cutmix(key, image, *, alpha=1.0):
   """
   other, partner = _partners(image)
   full, (key_share, *keys) = image.shape[1:3], jax.random.split(key, 3)
-  half = jnp.sqrt(1 - jax.random.beta(key_share, alpha, alpha, (len(image),), float)) / 2
+  half = jnp.sqrt(1 - _beta(key_share, alpha, (len(image),), float)) / 2
   middles = [jax.random.randint(k, (len(image),), 0, n) for k, n in zip(keys, full, strict=True)]
   lows = [jnp.maximum(m - jnp.floor(half * n), 0) for m, n in zip(middles, full, strict=True)]
   highs = [jnp.minimum(m + jnp.floor(half * n), n) for m, n in zip(middles, full, strict=True)]

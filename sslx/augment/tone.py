@@ -39,9 +39,9 @@ def equalize(image):
   rows = jnp.moveaxis(jnp.floor(image.astype(float) * 255.999).astype(jnp.int32), -3, 0)          # [H, ..., W, C]
   digits = lambda row: (jax.nn.one_hot(row // 16, 16, dtype=float), jax.nn.one_hot(row % 16, 16, dtype=float))
   product = lambda spec, *x: jnp.einsum(spec, *x, precision=jax.lax.Precision.HIGHEST)
-  count = lambda total, row: (total + product("...ph,...pl->...hl", *digits(jnp.moveaxis(row, -1, -2))), None)
-  square = jnp.zeros((*image.shape[:-3], image.shape[-1], 16, 16), float)
-  counts = jax.lax.scan(count, square, rows)[0].reshape(*square.shape[:-2], 256).astype(jnp.int32)
+  count = lambda row: product("...ph,...pl->...hl", *digits(jnp.moveaxis(row, -1, -2)))           # [..., C, 16, 16]
+  square = jax.lax.scan(lambda total, row: (total + count(row), None), count(rows[0]), rows[1:])[0]
+  counts = square.reshape(*square.shape[:-2], 256).astype(jnp.int32)
   below = jnp.cumsum(counts, -1) - counts
   last = jnp.sum(jnp.where(below + counts == pixels, counts, 0), -1, keepdims=True)     # of the highest bin in use
   step = (pixels - last) // 255

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sslx import augment
+from sslx.augment import color
 
 STRENGTHS = {"brightness": 0.7, "contrast": 0.8, "saturation": 0.9, "hue": 0.4}       # all different: they name a draw
 RANGES = {(1 - s, 1 + s) if name != "hue" else (-s, s): name for name, s in STRENGTHS.items()}
@@ -18,20 +19,18 @@ OPS = {name: getattr(ref, name) for name in STRENGTHS}
 
 def jittered(monkeypatch, x):
   """(color_jitter of x, {operation: the amounts it drew}); what was drawn is told by its range."""
-  drawn, uniform = {}, jax.random.uniform
+  drawn, uniform = {}, color.uniform
 
-  def spy(key, shape=(), dtype=float, minval=0.0, maxval=1.0, **rest):
-    out = uniform(key, shape, dtype, minval, maxval, **rest)
-    if (minval, maxval) in RANGES:
-      assert RANGES[minval, maxval] not in drawn
-      drawn[RANGES[minval, maxval]] = out
-    return out
+  def spy(key, shape, dtype, low, high):
+    out, name = uniform(key, shape, dtype, low, high), RANGES.get((low, high))
+    assert name not in drawn
+    return drawn.setdefault(name, out) if name else out
 
   def run(x):
     return augment.color_jitter(jax.random.key(3), x, **STRENGTHS), drawn
 
   with monkeypatch.context() as patch:
-    patch.setattr(jax.random, "uniform", spy)
+    patch.setattr(color, "uniform", spy)
     return jax.tree.map(np.asarray, jax.jit(run, compiler_options=QUICK)(x))
 
 
