@@ -20,4 +20,5 @@ def get_config(arg="digits"):
     c.method = methods.options(
         "dino", prototypes=512, momentum=0.99, widths=(width, width // 2), norm=True,
         aug=presets.aug(arg, "dino"))
+    c.optim.name, c.optim.lr, c.optim.weight_decay = "adamw", 2e-3, 0.04
   return c
