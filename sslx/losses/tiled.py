@@ -12,8 +12,9 @@ import jax.numpy as jnp
 
 from sslx.losses.batch import times
 
-TILE = 2**22                                               # the most entries a tile: a smaller matrix is not cut
-NARROW = 128                                               # but a tile may have so many columns
+DENSE = 2**20                                              # the entries of a matrix that is not cut
+TILE = 2**22                                               # the most entries a tile,
+NARROW = 128                                               # but it may have so many columns
 
 
 def logsumexp(rows, columns, row_ids=None, column_ids=None, *, chunk=None):
@@ -35,7 +36,7 @@ def softplus(rows, columns, row_ids=None, column_ids=None, *, chunk=None):
 def over_columns(kind, rows, columns, row_ids, column_ids, chunk):
   row_ids = jnp.full(len(rows), -1) if row_ids is None else row_ids
   column_ids = jnp.arange(len(columns)) if column_ids is None else column_ids
-  if chunk is None and len(rows) * len(columns) <= TILE:
+  if chunk is None and len(rows) * len(columns) <= DENSE:
     a = logits(rows, columns, row_ids, column_ids)
     return jax.nn.logsumexp(a, 1) if kind == "logsumexp" else jax.nn.softplus(a).sum(1)
   zero = jax.lax.stop_gradient(0 * (rows[0, 0] + columns[0, 0]))     # both vary over the same axes, and so do gradients
