@@ -1,7 +1,7 @@
 """Contrastive losses: the positive is told from all other candidates, by cosine similarity.
 
 The negatives of all rows go through one kernel (tiled.py), so that memory is linear in the batch where it is large:
-`chunk` is the number of candidates a tile, None chooses.
+`chunk` is the most candidates a tile, None chooses.
 """
 
 import chex
@@ -20,7 +20,7 @@ def info_nce(query, positive, negatives=None, *, temperature, chunk=None, axis_n
     negatives: [M, D], a queue, the same for all queries and whole on every device; None: the positives of the other
       queries of the batch.
     temperature: of the cosine similarities.
-    chunk: negatives a tile.
+    chunk: the most negatives a tile.
     axis_name: mapped axis that the batch is spread over.
   """
   chex.assert_equal_shape([query, positive])
@@ -46,7 +46,7 @@ def ntxent(z1, z2, *, temperature, chunk=None, axis_name=None):
   Args:
     z1, z2: [B, D], two views of the same examples; row i of one is the positive of row i of the other.
     temperature: of the cosine similarities.
-    chunk: candidates a tile.
+    chunk: the most candidates a tile.
     axis_name: mapped axis that the batch is spread over.
   """
   return average(jax.nn.softplus(decoupled("ntxent", z1, z2, temperature, chunk, axis_name)), axis_name)
@@ -80,7 +80,7 @@ def supcon(z, labels, *, temperature, chunk=None, axis_name=None):
     z: [N, D], all views of all examples.
     labels: [N], whole numbers; rows of one label are each other's positives. Anchors without any are left out.
     temperature: of the cosine similarities.
-    chunk: candidates a tile.
+    chunk: the most candidates a tile.
     axis_name: mapped axis that the batch is spread over.
   """
   chex.assert_rank([z, labels], [2, 1])
@@ -106,7 +106,7 @@ def clip(image, text, *, scale, chunk=None, axis_name=None):
   Args:
     image, text: [B, D]; row i of one belongs to row i of the other.
     scale: of the cosine similarities, 1 / temperature.
-    chunk: candidates a tile.
+    chunk: the most candidates a tile.
     axis_name: mapped axis that the batch is spread over.
   """
   chex.assert_rank([image, text], 2)
@@ -129,7 +129,7 @@ def siglip(image, text, *, scale, bias, chunk=None, axis_name=None):
   Args:
     image, text: [B, D]; row i of one belongs to row i of the other.
     scale, bias: of the cosine similarities; the paper starts at 10 and -10.
-    chunk: candidates a tile.
+    chunk: the most candidates a tile.
     axis_name: mapped axis that the batch is spread over.
   """
   chex.assert_rank([image, text], 2)

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 
 from sslx.losses.batch import times
 
-DENSE = 2**20                                              # entries up to which all columns are one tile
-TILE = 2**22                                               # about the entries of a tile, else
-NARROW = 128                                               # columns that a tile has at least
+DENSE = 2**20                                              # the entries of a matrix that is not cut
+TILE = 2**22                                               # the most entries a tile,
+NARROW = 128                                               # but it may have so many columns
 
 
 def logsumexp(rows, columns, row_ids=None, column_ids=None, *, chunk=None):
@@ -23,7 +23,7 @@ def logsumexp(rows, columns, row_ids=None, column_ids=None, *, chunk=None):
   Args:
     rows, columns: [R, D] and [C, D].
     row_ids, column_ids: [R] and [C], whole numbers from 0; a column is no candidate of the rows that have its id.
-    chunk: columns a tile; None chooses.
+    chunk: the most columns a tile; None chooses.
   """
   return over_columns("logsumexp", rows, columns, row_ids, column_ids, chunk)
 
@@ -40,26 +40,25 @@ def over_columns(kind, rows, columns, row_ids, column_ids, chunk):
     a = logits(rows, columns, row_ids, column_ids)
     return jax.nn.logsumexp(a, 1) if kind == "logsumexp" else jax.nn.softplus(a).sum(1)
   zero = jax.lax.stop_gradient(0 * (rows[0, 0] + columns[0, 0]))     # both vary over the same axes, and so do gradients
-  return streamed(kind, count(len(rows), len(columns), chunk), rows + zero, columns + zero, row_ids, column_ids)
+  k = count(len(rows), len(columns), chunk)
+  return streamed(kind, rows + zero, row_ids, *tiles(k, columns + zero, column_ids))
 
 
 def count(rows, columns, chunk):
-  """The number of tiles. If it may choose, one that divides the columns where there is any."""
-  if chunk is not None:
-    if chunk < 1:
-      raise ValueError(f"chunk is {chunk}: give the number of candidates a tile, at least 1, or None")
-    return -(-columns // chunk)
-  least = -(-columns // max(NARROW, TILE // rows))
+  """The number of tiles of at most `chunk` columns: if possible one that divides them, so that nothing is padded."""
+  if chunk is not None and chunk < 1:
+    raise ValueError(f"chunk is {chunk}: give the most candidates a tile, at least 1, or None")
+  least = -(-columns // (chunk or max(NARROW, TILE // rows)))
   return next((k for k in range(least, 2 * least) if columns % k == 0), least)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def streamed(kind, k, rows, columns, row_ids, column_ids):
-  """[R]: the log-sum-exp, or the sum of softplus, over k tiles of columns."""
-  return forward(kind, k, rows, columns, row_ids, column_ids)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def streamed(kind, rows, row_ids, columns, ids):
+  """The log-sum-exp, or the sum of softplus, of rows [R, D] over tiles of columns [k, T, D] with ids [k, T]: [R]."""
+  return forward(kind, rows, row_ids, columns, ids)[0]
 
 
-def forward(kind, k, rows, columns, row_ids, column_ids):
+def forward(kind, rows, row_ids, columns, ids):
   def step(carry, tile):
     a = logits(rows, tile[0], row_ids, tile[1])                                         # [R, T]
     if kind == "softplus":
@@ -70,22 +69,22 @@ def forward(kind, k, rows, columns, row_ids, column_ids):
     return (new, total * jnp.exp(top - base) + jnp.exp(a - base[:, None]).sum(1)), None
 
   zero = jnp.zeros_like(rows[:, 0])
-  out, _ = jax.lax.scan(step, zero if kind == "softplus" else (zero - jnp.inf, zero), tiles(k, columns, column_ids))
+  out, _ = jax.lax.scan(step, zero if kind == "softplus" else (zero - jnp.inf, zero), (columns, ids))
   if kind == "logsumexp":
     out = finite(out[0]) + jnp.log(out[1])
-  return out, (rows, columns, row_ids, column_ids, out)
+  return out, (rows, row_ids, columns, ids, out)
 
 
-def backward(kind, k, saved, g):
-  rows, columns, row_ids, column_ids, out = saved
+def backward(kind, saved, g):
+  rows, row_ids, columns, ids, out = saved
 
   def step(d_rows, tile):
     a = logits(rows, tile[0], row_ids, tile[1])
     d = g[:, None] * (jnp.exp(a - finite(out)[:, None]) if kind == "logsumexp" else jax.nn.sigmoid(a))    # [R, T]
     return d_rows + times(d, tile[0]), times(d.T, rows)
 
-  d_rows, d_columns = jax.lax.scan(step, jnp.zeros_like(rows), tiles(k, columns, column_ids))
-  return d_rows, d_columns.swapaxes(0, 1).reshape(-1, rows.shape[1])[:len(columns)], None, None
+  d_rows, d_columns = jax.lax.scan(step, jnp.zeros_like(rows), (columns, ids))
+  return d_rows, None, d_columns, None
 
 
 streamed.defvjp(forward, backward)

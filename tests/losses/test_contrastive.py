@@ -10,11 +10,12 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 from sslx import losses
+from sslx.losses import tiled
 
 QUICK = {"xla_cpu_use_fusion_emitters": False}             # a third of the time to compile
 RNG = np.random.default_rng(0)
-Z = RNG.normal(0, 1, (2, 6, 3))
-LABELS = np.array([0, 1, 0, 2, 1, 0])                      # one row has no positive
+Z = RNG.normal(0, 1, (2, 7, 3))
+LABELS = np.array([0, 1, 0, 2, 1, 0, 0])                    # one row has no positive
 
 
 def in32(z):
@@ -43,12 +44,19 @@ def test_tiles_give_the_same_value_and_gradient(name):
   with jax.enable_x64(True):
     run = lambda **o: jitted(jax.value_and_grad(functools.partial(f, **o), (0, 1)))(Z, np.array(h))
     value, gradients = run()
-    for chunk in (1, 4, 100):
-      tiled, slopes = run(chunk=chunk)
-      np.testing.assert_allclose(tiled, value, rtol=1e-12)
+    for chunk in (1, 6, 100):
+      cut, slopes = run(chunk=chunk)
+      np.testing.assert_allclose(cut, value, rtol=1e-12)
       jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), slopes, gradients)
   with pytest.raises(ValueError, match="chunk is 0"):
     f(Z, h, chunk=0)
+
+
+def test_tiles_are_chosen():
+  assert tiled.count(8192, 8192, None) == 16                                                # 2 ** 22 entries each
+  assert tiled.count(131072, 131072, None) == 1024                                          # 128 columns, not fewer
+  assert tiled.count(6000, 6000, None) == 10                                                # 9 would not divide them
+  assert tiled.count(14, 14, 4) == 7 and tiled.count(13, 13, 4) == 4 and tiled.count(9, 9, 100) == 1
 
 
 NTXENT = jitted(jax.value_and_grad(lambda z, t: losses.ntxent(z[0], z[1], temperature=t, chunk=5)))
@@ -64,7 +72,7 @@ def test_temperatures(temperature):
 
 def test_length_does_not_matter():
   z = in32(Z)
-  scaled = z * np.array([1e-20, 1e20, 3, 1, 1e-3, 1e3], np.float32)[:, None]
+  scaled = z * np.array([1e-20, 1e20, 3, 1, 1e-3, 1e3, 1], np.float32)[:, None]
   np.testing.assert_allclose(NTXENT(z, 0.5)[0], NTXENT(scaled, 0.5)[0], rtol=1e-5)
 
 
@@ -80,8 +88,8 @@ def test_zero_vectors(row):
 def test_identical_views_and_collapse():
   same, collapsed = in32(np.stack([Z[0], Z[0]])), np.ones(Z.shape, np.float32)
   np.testing.assert_allclose(NTXENT(same, 0.5)[0], reference.ntxent(Z[0], Z[0], 0.5), rtol=1e-5)
-  np.testing.assert_allclose(NTXENT(collapsed, 0.05)[0], np.log(11), rtol=1e-5)           # chance: 1 of 2B - 1
-  chance = {"info_nce": np.log(7), "dcl": np.log(10), "supcon": np.log(5), "clip": np.log(6)}
+  np.testing.assert_allclose(NTXENT(collapsed, 0.05)[0], np.log(13), rtol=1e-5)           # chance: 1 of 2B - 1
+  chance = {"info_nce": np.log(8), "dcl": np.log(12), "supcon": np.log(6), "clip": np.log(7)}
   for name, want in chance.items():
     f, h = LOSSES[name]
     np.testing.assert_allclose(jitted(f)(collapsed, h), want, rtol=1e-5)
@@ -96,9 +104,9 @@ def test_a_small_loss_keeps_its_digits():
 
 
 def test_supcon_of_examples_as_classes_is_ntxent():
-  value = jitted(lambda z: losses.supcon(z.reshape(-1, 3), jnp.tile(jnp.arange(6), 2), temperature=0.3))(Z)
+  value = jitted(lambda z: losses.supcon(z.reshape(-1, 3), jnp.tile(jnp.arange(7), 2), temperature=0.3))(Z)
   np.testing.assert_allclose(value, reference.ntxent(*Z, 0.3), rtol=1e-5)
-  value, gradient = jitted(jax.value_and_grad(lambda z: losses.supcon(z, jnp.arange(6), temperature=0.3)))(in32(Z[0]))
+  value, gradient = jitted(jax.value_and_grad(lambda z: losses.supcon(z, jnp.arange(7), temperature=0.3)))(in32(Z[0]))
   assert value == 0 and not gradient.any()                                                 # nobody has a positive
   truth = jitted(lambda z: losses.supcon(z, LABELS == 0, temperature=0.3))(Z[0])           # booleans are labels too
   np.testing.assert_allclose(truth, reference.supcon(Z[0], LABELS == 0, 0.3), rtol=1e-5)

@@ -18,7 +18,7 @@ QUICK = {"xla_cpu_use_fusion_emitters": False}             # a third of the time
 PUBLIC = {name: f for name in losses.__all__ if "collapse" not in (f := getattr(losses, name)).__module__}
 TAKES = {name: inspect.signature(f).parameters for name, f in PUBLIC.items()}
 COUPLED = {name: f for name, f in PUBLIC.items() if "axis_name" in TAKES[name]}
-TILED = {"chunk": 3}                                       # of 16 or 32 columns: the last tile is padded
+TILED = {"chunk": 3}                                       # of 7, 16 or 32 columns
 CASES = {name: (f, TILED if "chunk" in TAKES[name] else {}) for name, f in COUPLED.items()}
 CASES["ntxent, dense"] = (losses.ntxent, {})
 CASES["swav, queue"] = (losses.swav, {"queue": "queue_scores"})
