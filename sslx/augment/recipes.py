@@ -222,8 +222,28 @@ def views(aug, key, image, *, number=2):
   return out if isinstance(out, tuple) else (jnp.stack([out, *(aug(k, image) for k in keys)], 1),)
 
 
+def weak_strong(*, size=0, weak_scale=(0.2, 1.0), scale=(0.2, 1.0), jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8,
+                grayscale_p=0.2, blur_p=0.5, flip_p=0.5):
+  """ReSSL (Zheng et al., 2021): a pair of unlike views, a weak one first and a strong one second.
+
+  The weak view is cropped and flipped alone, the strong one by MoCo v2's steps.
+
+  Args:
+    weak_scale: `scale` of the weak view.
+  """
+  _check(weak_scale=(weak_scale, 2))
+  weak = _stack(size=size, scale=weak_scale, flip_p=flip_p)
+  strong = moco_v2(size=size, scale=scale, jitter=jitter, jitter_p=jitter_p, grayscale_p=grayscale_p, blur_p=blur_p,
+                   flip_p=flip_p)
+
+  def aug(key, image):
+    keys = jax.random.split(key)
+    return (jnp.stack([weak(keys[0], image), strong(keys[1], image)], 1),)
+  return aug
+
+
 RECIPES = {f.__name__: f for f in (simclr, moco_v2, simsiam, vicreg, byol, moco_v3, barlow, swav, dino, mae, ijepa,
-                                   handwriting, handwriting_crops)}
+                                   handwriting, handwriting_crops, weak_strong)}
 
 
 def names():

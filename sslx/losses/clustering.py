@@ -23,8 +23,7 @@ def sinkhorn(scores, *, epsilon=0.05, iterations=3, axis_name=None):
   if iterations < 1:
     raise ValueError(f"sinkhorn needs at least one iteration, not {iterations}")
   q = jax.lax.stop_gradient(everywhere(wide(scores), axis_name)) / epsilon
-  for _ in range(iterations):
-    q = jax.nn.log_softmax(jax.nn.log_softmax(q, 0), 1)
+  q = jax.lax.fori_loop(0, iterations, lambda _, q: jax.nn.log_softmax(jax.nn.log_softmax(q, 0), 1), q)
   return own(jnp.exp(q), len(scores), axis_name)
 
 
