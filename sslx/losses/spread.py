@@ -41,13 +41,9 @@ def sigreg(key, z, *, slices=1024, knots=17, t_max=3.0, axis_name=None):
   z = wide(z)
   a = unit(jax.random.normal(key, (slices, z.shape[1]), z.dtype))                       # [S, D]
   t = jnp.linspace(0, t_max, knots, dtype=z.dtype)                                      # [knots]
-  gauss = jnp.exp(-(t**2) / 2)
-
-  @jax.checkpoint                                                                       # [N, S, knots] is not kept
-  def moments(x):
-    angle = x[..., None] * t
-    return jnp.cos(angle).mean(0), jnp.sin(angle).mean(0)                               # [S, knots] each
-
-  real, imaginary = (average(m[None], axis_name) for m in moments(times(z, a.T)))
+  x = times(z, a.T)                                                                     # [N, S]
+  parts = jax.checkpoint(lambda t: (jnp.cos(t * x).mean(0), jnp.sin(t * x).mean(0)))    # [N, S, knots] is never there
+  real, imaginary = (average(m[None], axis_name) for m in jax.lax.map(parts, t))        # [knots, S]
+  gauss = jnp.exp(-(t**2) / 2)[:, None]
   gap = (real - gauss) ** 2 + imaginary**2
-  return 2 * count(z, axis_name) * jnp.trapezoid(gap * gauss, t, axis=-1).mean()
+  return 2 * count(z, axis_name) * jnp.trapezoid(gap * gauss, t, axis=0).mean()
