@@ -1,9 +1,11 @@
 """Rectangles of whole pixels: (top, left, height, width), scalars or one an image."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
-from sslx.augment.exact import uniform
+from sslx.augment.exact import exp, uniform
 
 
 def inside(box, full):
@@ -22,7 +24,7 @@ def first_fit(key, shape, full, *, scale, ratio, tries=10):
   keys = jax.random.split(key, 4)
   draw = lambda k, low, high, s=(*shape, tries): uniform(k, s, float, low, high)
   area = draw(keys[0], *scale) * H * W
-  aspect = jnp.exp(draw(keys[1], *(jnp.log(jnp.asarray(r, float)) for r in ratio)))
+  aspect = exp(draw(keys[1], *(math.log(r) for r in ratio)))
   height, width = jnp.round(jnp.sqrt(area / aspect)), jnp.round(jnp.sqrt(area * aspect))
   fits = (height > 0) & (height <= H) & (width > 0) & (width <= W)
   first = jnp.argmax(fits, -1, keepdims=True)

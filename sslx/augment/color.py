@@ -40,15 +40,14 @@ def sometimes(key, p, changed, image):
 
 def _grey(image):
   """Luma [..., H, W, 1] of RGB; of other images the mean of the channels."""
-  channels = [image[..., c:c + 1] for c in range(image.shape[-1])]
-  if len(channels) != 3:
-    return sum(channels) / len(channels)
-  return sum(rounded(channel * luma) for channel, luma in zip(channels, LUMA, strict=True))
+  if image.shape[-1] != 3:
+    return total(image, -1) / image.shape[-1]
+  return total(image * jnp.asarray(LUMA, image.dtype), -1)
 
 
 def _mean(grey):
   """The mean of each image [..., H, W, 1] as [..., 1, 1, 1]."""
-  return total(grey, (-3, -2)) / (grey.shape[-3] * grey.shape[-2])
+  return total(total(grey, -2) / grey.shape[-2], -3) / grey.shape[-3]
 
 
 def blend(image, other, factor):

@@ -33,7 +33,7 @@ def _weights(start, length, full, size, dtype, kernel):
   center = (jnp.arange(size, dtype=wide)[:, None] + 0.5) * length                       # [..., size, 1], times size
   distance = jnp.abs(pixel * size - center) / jnp.maximum(length, size)                 # rounds here and only here
   weights = jnp.where((pixel > 0) & (pixel < length), kernel(distance), 0)
-  return (weights / total(weights, (-1,))).astype(dtype)
+  return (weights / total(weights, -1)).astype(dtype)
 
 
 def _picks(at, full, dtype):

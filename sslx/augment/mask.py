@@ -4,11 +4,13 @@ Random ones take `key` first and shape = (*batch, h, w) next, options keyword-on
 the key and the position in the batch alone. The grid may also be the pixels.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
 from sslx.augment import boxes, crop
-from sslx.augment.exact import rounded
+from sslx.augment.exact import exp, rounded
 
 
 def lowest(order, count):
@@ -64,13 +66,13 @@ def random_blocks(key, shape, *, count, smallest=16, ratio=(0.3, 1 / 0.3), block
   *batch, h, w = shape
   key_blocks, key_rest = jax.random.split(key)
   drawn = jnp.moveaxis(jax.random.uniform(key_blocks, (*batch, blocks, 4)), -2, 0)
-  low, high = (jnp.log(r) for r in ratio)
+  low, high = (math.log(r) for r in ratio)
 
   def add(turn, new):                                                                   # turn [..., h, w]: which block
     i, drawn = new
     missing = count - jnp.sum(turn < blocks, (-2, -1))
     area = smallest + rounded(drawn[..., 0] * jnp.maximum(missing - smallest, 0))
-    root = jnp.exp((low + rounded(drawn[..., 1] * (high - low))) / 2)
+    root = exp((low + rounded(drawn[..., 1] * (high - low))) / 2)
     height, width = (jnp.clip(jnp.round(v), 1, n) for v, n in ((jnp.sqrt(area) * root, h), (jnp.sqrt(area) / root, w)))
     return jnp.minimum(turn, jnp.where(_placed(drawn[..., 2:], height, width, shape), i, blocks)), None
   first = add(jnp.full(shape, blocks), (0, drawn[0]))[0]
