@@ -63,6 +63,7 @@ def aug(variant, recipe="simclr", **options):
   """
   if variant in ("digits", "tiny"):
     several = "small" in recipes.accepted(recipe)
-    return recipes.options("handwriting_crops", small=4) if several else recipes.options("handwriting")
+    small = 4 if variant == "digits" else 1
+    return recipes.options("handwriting_crops", small=small) if several else recipes.options("handwriting")
   fit = {"blur_p": 0.0, "small_blur_p": 0.0, "small": 4} if variant == "cifar10" else {"size": 224}
   return recipes.options(recipe, **{k: v for k, v in fit.items() if k in recipes.accepted(recipe)} | options)

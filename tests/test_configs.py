@@ -14,7 +14,8 @@ SIZES = {"imagenet": (224, 1_281_167), "cifar10": (32, 50_000)}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-@pytest.mark.parametrize("variant", ["digits", "cifar10", "imagenet"])      # tiny: tests/methods
+@pytest.mark.parametrize("variant", [pytest.param("digits", marks=pytest.mark.slow),         # tiny: tests/methods
+                                     pytest.param("cifar10", marks=pytest.mark.slow), "imagenet"])
 def test_variant_traces(path, variant):
   c = config.load(f"{path}:{variant}")
   size, examples = SIZES.get(variant, (8, 1437))
@@ -32,6 +33,14 @@ def test_variant_traces(path, variant):
   shapes = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
   assert shapes(after) == shapes(state)
   assert metrics["loss"].shape == ()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("variant", ["digits", "cifar10"])
+def test_variant_builds(path, variant):
+  c = run.resolve(config.load(f"{path}:{variant}"), 50_000)
+  train.build(c)
+  assert optim.make(c.optim, c.total_steps, c.batch_size)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)

@@ -15,9 +15,9 @@ class MLP(nn.Module):
   widths: tuple
   norm: bool = False
   last_norm: bool = False
-  activation: str = "relu"
   dtype: Any = None
   axis_name: Any = None
+  activation: str = "relu"
 
   @nn.compact
   def __call__(self, x, train=False):

@@ -90,7 +90,7 @@ def test_random(name):
     np.testing.assert_allclose(first, out[:1], atol=5e-7)            # the draws do not depend on the batch size
     assert len(np.unique(alike.reshape(8, -1), axis=0)) > 1          # each image its own draw
 
-  def spread(keys, x):                                               # one batch on eight devices, or two by vmap on each
+  def spread(keys, x):                                              # one batch on eight devices, or two on each by vmap
     shards = jax.shard_map(jax.vmap(f, (0, None)), mesh=MESH, in_specs=(ONE_EACH, ALL), out_specs=ONE_EACH)
     wide = jax.lax.with_sharding_constraint(x, NamedSharding(MESH, ONE_EACH))
     return f(keys[0], wide), jax.tree.map(lambda v: v[-2:], shards(keys[jnp.arange(16) % 2], x))
