@@ -1,5 +1,5 @@
-"""The command line: sslx pretrain | evaluate | embed | report | data | list. Exit codes: 0 done, 1 a failure,
-2 wrong use, 3 stopped by a signal with everything saved."""
+"""The command line: sslx pretrain | evaluate | embed | report | gallery | data | list. Exit codes: 0 done,
+1 a failure, 2 wrong use, 3 stopped by a signal with everything saved."""
 
 import argparse
 import os
@@ -70,6 +70,21 @@ def parser():
   p = command("report", report, "Write DIR/report.html: verdict, tables, curves, views, neighbours, a map.")
   p.add_argument("--workdir", required=True, metavar="DIR")
   p.add_argument("--out", metavar="FILE", help="default: DIR/report.html")
+
+  p = command("gallery", gallery, "Show the augmentations on images of a data set: every operation at several "
+              "strengths, every recipe.\n\nThe page needs nothing but itself: "
+              "sslx gallery --data folder:photos --size 160 --out gallery.html")
+  p.add_argument("--data", required=True, metavar="NAME", help="digits, fashion_mnist, folder:PATH, tfds:NAME, "
+                 "npz:PATH, a prepared set, or your own")
+  p.add_argument("--out", required=True, metavar="FILE", help="the page to write")
+  p.add_argument("--recipes", metavar="R,R,...", help="recipes to show, your own by their dotted names (default: all; "
+                 "`sslx list augmentations` names them)")
+  p.add_argument("--images", type=int, default=6, metavar="N", help="images for the recipes (default: 6); operations "
+                 "show two of them")
+  p.add_argument("--size", type=int, default=0, metavar="S", help="side in pixels that images are resized to, the "
+                 "short side first, the middle kept (default: 0, as they are)")
+  p.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of images and of all draws (default: "
+                 "0)")
 
   p = command("data", data, "Data sets: `sslx data list`, `sslx data prepare folder:PATH --name flowers`.")
   p.add_argument("action", choices=("prepare", "list"), metavar="prepare|list")
@@ -167,6 +182,18 @@ def report(args):
   """sslx report"""
   from sslx import log, report as reports
   log.say(f"written: {reports.write(args.workdir, out=args.out)}")
+
+
+def gallery(args):
+  """sslx gallery"""
+  from sslx import log
+  from sslx.report import gallery as galleries
+  names = None if args.recipes is None else [n for n in args.recipes.split(",") if n]
+  try:
+    out = galleries.write(args.data, args.out, names=names, images=args.images, size=args.size, seed=args.seed)
+  except errors.UsageError as e:
+    raise errors.UsageError(str(e).replace("data.size", "--size")) from e
+  log.say(f"written: {out}")
 
 
 def data(args):

@@ -24,15 +24,27 @@ def write(workdir, *, out=None):
     errors.RunError: a damaged file, or `out` cannot be written.
   """
   run = record.read(workdir)
-  out = pathlib.Path(workdir) / "report.html" if out is None else pathlib.Path(out)
+  out = place(pathlib.Path(workdir) / "report.html" if out is None else out, "report")
+  save(out, "report.html.jinja", **gather(run))
+  return out
+
+
+def place(out, what):
+  """`out` as a path at which a page can be written; errors.UsageError or errors.RunError where it cannot."""
+  out = pathlib.Path(out)
   if out.is_dir() or not out.parent.is_dir():
-    raise errors.UsageError(f"the report cannot be {out}: "
+    raise errors.UsageError(f"the {what} cannot be {out}: "
                             + ("that is a folder" if out.is_dir() else f"there is no folder {out.parent}"))
   if not os.access(out.parent, os.W_OK):
     raise errors.RunError(f"cannot write {out}: no permission to write in {out.parent}")
-  page = PAGES.get_template("report.html.jinja").render(**gather(run))
-  checkpoint.write_text(out, page.encode("ascii", "xmlcharrefreplace").decode())     # whatever the locale's encoding
   return out
+
+
+def save(out, template, **parts):
+  """Writes the page of a template, with the time and the colours, to `out`."""
+  made = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+  page = PAGES.get_template(template).render(made=made, palettes=figures.PALETTES, **parts)
+  checkpoint.write_text(out, page.encode("ascii", "xmlcharrefreplace").decode())     # whatever the locale's encoding
 
 
 def gather(run):
@@ -54,7 +66,6 @@ def gather(run):
   return {
       "run": run, "title": f"{name} on {path.rstrip('/').rpartition('/')[2] or kind}", "line": line,
       "verdict": verdict.of(run), "changed": changed(run, sources[0]) if sources else None,
-      "made": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"), "palettes": figures.PALETTES,
       "contenders": figures.CONTENDERS, "accuracies": tables.accuracies(evaluation),
       "others": [(f"{r['data']}, step {r['step']}", rows) for r in run["others"] if (rows := tables.accuracies(r))],
       "notes": evaluation.get("notes", []), "few_label": tables.few_label_charts(evaluation),
