@@ -188,8 +188,9 @@ def main():
     env = {**os.environ, "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()}
     out = subprocess.run([sys.executable, __file__, "--part", name], env=env, text=True, check=True,
                          stdout=subprocess.PIPE).stdout
+    say(out.strip())
     found[name] = json.loads(out)
-  RESULTS.mkdir(exist_ok=True)
+  RESULTS.mkdir(parents=True, exist_ok=True)
   (RESULTS / "contrastive_memory.json").write_text(json.dumps(found, indent=2) + "\n")
   (RESULTS / "contrastive_memory.md").write_text(page(found))
   print(page(found))
