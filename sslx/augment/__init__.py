@@ -5,6 +5,7 @@ random ones take `key` first and the image next, options keyword-only, and draw 
 depends on the key and the image's position in the batch alone, never on the batch size or the number of devices.
 """
 
+from sslx.augment.auto import rand_augment, trivial_augment
 from sslx.augment.blur import adjust_sharpness, gaussian_blur, random_gaussian_blur, random_sharpness
 from sslx.augment.color import (
   adjust_brightness,
@@ -55,10 +56,10 @@ __all__ = [
   "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "adjust_sharpness", "affine",
   "autocontrast", "center_crop", "color_jitter", "crop_resize", "cutmix", "elastic", "equalize", "erase",
   "flip_left_right", "flip_up_down", "gaussian_blur", "gaussian_noise", "invert", "mixup", "normalize", "pad_and_crop",
-  "perspective", "posterize", "random_affine", "random_autocontrast", "random_brightness", "random_contrast",
-  "random_cutmix", "random_cutout", "random_elastic", "random_equalize", "random_erase", "random_flip_left_right",
-  "random_flip_up_down", "random_gaussian_blur", "random_gaussian_noise", "random_grayscale", "random_hue",
-  "random_invert", "random_mixup", "random_pad_and_crop", "random_perspective", "random_posterize",
+  "perspective", "posterize", "rand_augment", "random_affine", "random_autocontrast", "random_brightness",
+  "random_contrast", "random_cutmix", "random_cutout", "random_elastic", "random_equalize", "random_erase",
+  "random_flip_left_right", "random_flip_up_down", "random_gaussian_blur", "random_gaussian_noise", "random_grayscale",
+  "random_hue", "random_invert", "random_mixup", "random_pad_and_crop", "random_perspective", "random_posterize",
   "random_resized_crop", "random_rot90", "random_rotate", "random_salt_and_pepper", "random_saturation",
   "random_sharpness", "random_solarize", "resize", "rot90", "rotate", "salt_and_pepper", "solarize", "to_float",
-  "to_grayscale"]
+  "to_grayscale", "trivial_augment"]

@@ -16,11 +16,14 @@ Options that mean the same in all recipes:
     large side (96 of 224) as a multiple of 4.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
 from sslx import errors, options as _options
-from sslx.augment import blur, color, crop, geometry
+from sslx.augment import auto, blur, color, crop, geometry
+from sslx.augment.erase import random_erase
 
 OPERATIONS = ("brightness", "contrast", "saturation", "hue")
 
@@ -242,8 +245,37 @@ def weak_strong(*, size=0, weak_scale=(0.2, 1.0), scale=(0.2, 1.0), jitter=(0.4,
   return aug
 
 
+def _automatic(change, size, scale, flip_p, erase_p):
+  """aug(key, image): crop, flip, change(key, image), erasing to black."""
+  plain = _stack(size=size, scale=scale, flip_p=flip_p)
+
+  def aug(key, image):
+    keys = jax.random.split(key, 3)
+    image = change(keys[1], plain(keys[0], image))
+    return random_erase(keys[2], image, p=erase_p) if erase_p else image
+  return aug
+
+
+def rand_augment(*, size=0, scale=(0.08, 1.0), flip_p=0.5, num=2, magnitude=9, erase_p=0.25,
+                 operations=auto.OPERATIONS):
+  """RandAugment (Cubuk et al., 2020): crop, flip, `num` drawn operations, random erasing (Zhong et al., 2017).
+
+  Args:
+    num, magnitude, operations: see `augment.rand_augment`; without "equalize" it is far cheaper.
+    erase_p: probability of a black rectangle.
+  """
+  change = functools.partial(auto.rand_augment, num=num, magnitude=magnitude, operations=operations)
+  return _automatic(change, size, scale, flip_p, erase_p)
+
+
+def trivial_augment(*, size=0, scale=(0.08, 1.0), flip_p=0.5, erase_p=0.0, operations=auto.OPERATIONS):
+  """TrivialAugment (Mueller & Hutter, 2021): crop, flip, one drawn operation; options as of `rand_augment`."""
+  return _automatic(functools.partial(auto.trivial_augment, operations=operations), size, scale, flip_p, erase_p)
+
+
 RECIPES = {f.__name__: f for f in (simclr, moco_v2, simsiam, vicreg, byol, moco_v3, barlow, swav, dino, mae, ijepa,
-                                   handwriting, handwriting_crops, weak_strong)}
+                                   handwriting, handwriting_crops, weak_strong, rand_augment,
+                                   trivial_augment)}
 
 
 def names():
