@@ -6,6 +6,7 @@ import importlib
 import inspect
 import io
 import os
+import re
 from concurrent import futures
 
 import jax
@@ -47,9 +48,11 @@ def write(name, out, *, names=None, images=6, size=0, seed=0):
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:           # it is the compilers that take the time
     stacks = pool.map(lambda n: recipe(n, augs[n], batch[:images], key), augs)
     shown = sections(batch[:SHOWN], key, pool.map)
-  report.save(out, "gallery.html.jinja", name=source.name, shape=source.shape, images=min(images, len(batch)),
-              seed=seed, sections=shown, recipes=list(stacks), note=pictures.channels(source.shape[2]),
-              crisp=max(source.shape[:2]) <= CRISP)
+    stacks = twins(list(stacks))
+  kind, _, path = source.name.partition(":")
+  report.save(out, "gallery.html.jinja", name=source.name, title=path.rstrip("/").rpartition("/")[2] or kind,
+              shape=source.shape, images=min(images, len(batch)), seed=seed, sections=shown, recipes=stacks,
+              note=pictures.channels(source.shape[2]), crisp=max(source.shape[:2]) <= CRISP)
   return out
 
 
@@ -78,7 +81,7 @@ def sections(batch, key, run):
   """[(id, title, [row])], one a module; `run` is a map."""
   image, home = color.to_float(batch), operations()
   rows = iter(run(lambda named: operation(*named, image, key), [named for part in home.values() for named in part]))
-  return [(module.rpartition(".")[2], first(importlib.import_module(module)).partition(". ")[0].rstrip("."),
+  return [(module.rpartition(".")[2], re.split(r"\.|:", first(importlib.import_module(module)))[0],
            [next(rows) for _ in part]) for module, part in home.items()]
 
 
@@ -93,7 +96,7 @@ def operation(name, f, image, key):
 
 def applied(name, f, image, key):
   """{"call", "columns": [(lines of the caption, [picture])], "fixed": arguments that stay, "note"} of an operation."""
-  call = f"{name}{inspect.signature(f)}"
+  call = re.sub(r"\d+\.\d{4,}", lambda number: f"{float(number[0]):.3g}", f"{name}{inspect.signature(f)}")
   parameters = inspect.signature(f).parameters
   masked = "shape" in parameters
   if not masked and "image" not in parameters:
@@ -182,6 +185,14 @@ def recipe(name, aug, batch, key):
   except Exception as e:                                   # as of an operation
     out["missing"] = errors.first_line(e).rstrip(".")
   return out
+
+
+def twins(stacks):
+  """The recipes; of those with the same views only the first keeps them, and "twin" of the others names it."""
+  seen = {}
+  for r in stacks:
+    r["twin"] = seen.setdefault(str(r["rows"]), r["name"]) if r["rows"] else r["name"]
+  return [r if r["twin"] == r["name"] else r | {"rows": []} for r in stacks]
 
 
 def first(thing):

@@ -14,7 +14,7 @@ import pytest
 from sslx import config as configs, errors, report, train
 from sslx.report import figures, space
 
-VOID = {"meta", "img", "br", "source", "link", "hr", "input"}
+VOID = {"meta", "wbr", "img", "br", "source", "link", "hr", "input"}
 SECTIONS = ("accuracy", "curves", "views", "neighbours", "map", "filters", "health", "settings", "environment",
             "protocols", "commands")
 TRIO = lambda *values: dict(zip(("encoder", "random", "raw"), values, strict=True))
