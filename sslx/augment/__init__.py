@@ -12,7 +12,6 @@ from sslx.augment.color import (
   adjust_contrast,
   adjust_hue,
   adjust_saturation,
-  color_jitter,
   normalize,
   random_brightness,
   random_contrast,
@@ -36,6 +35,7 @@ from sslx.augment.geometry import (
   rot90,
   rotate,
 )
+from sslx.augment.jitter import color_jitter
 from sslx.augment.mix import cutmix, mixup, random_cutmix, random_mixup
 from sslx.augment.noise import gaussian_noise, random_gaussian_noise, random_salt_and_pepper, salt_and_pepper
 from sslx.augment.tone import (

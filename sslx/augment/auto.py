@@ -78,15 +78,18 @@ def _draw_and_apply(key, image, amounts, bin, operations):
 def rand_augment(key, image, *, num=2, magnitude=9, operations=OPERATIONS):
   """RandAugment (Cubuk et al., 2020): `num` operations one after the other, all at one of the magnitudes 0 to 30.
 
+  A magnitude of None is drawn for each image and operation, any as likely.
+
   Each is drawn from `operations`; geometry, brightness, saturation, contrast and sharpness go either way. At 30 they
   are shears of 0.3, moves of 150/331 of the side, turns of 30 degrees, factors of 1 +- 0.9, 4 bits.
   """
-  if magnitude not in range(BINS):
+  if magnitude is not None and magnitude not in range(BINS):
     raise errors.UsageError(f"magnitude of an augmentation is {magnitude!r}; it is a whole number from 0 to {BINS - 1}")
+  bin = None if magnitude is None else int(magnitude)
   H, W = image.shape[-3:-1]
   amounts = _amounts(shear=0.3, translate=(150 / 331 * W, 150 / 331 * H), rotate=30.0, blend=0.9, bits=4)
   for i in range(num):
-    image = _draw_and_apply(jax.random.fold_in(key, i), image, amounts, int(magnitude), operations)
+    image = _draw_and_apply(jax.random.fold_in(key, i), image, amounts, bin, operations)
   return image
 
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from sslx.augment.apart import apart
 from sslx.augment.color import blend, sometimes
 from sslx.augment.exact import exp, rounded, total, uniform
 
@@ -15,15 +16,24 @@ def gaussian_blur(image, sigma, *, kernel_size):
   half = kernel_size // 2
   if kernel_size % 2 == 0 or half >= min(image.shape[-3:-1]):
     raise ValueError(f"kernel_size must be odd and at most twice the image's short side, not {kernel_size}")
-  sigma = jnp.asarray(sigma, image.dtype)[..., None]
-  weights = exp(-0.5 * (jnp.arange(-half, half + 1, dtype=image.dtype) / sigma) ** 2)
-  weights = weights / total(weights, -1)                                             # [..., k]
+  return apart(lambda image, sigma: _blurred(image, sigma, half))(image, jnp.asarray(sigma, image.dtype))
+
+
+def _blurred(image, sigma, half):
+  """gaussian_blur by a kernel of 2 half + 1 taps."""
+  weights = exp(-0.5 * (jnp.arange(-half, half + 1, dtype=image.dtype) / sigma[..., None]) ** 2)
+  weights = (weights / total(weights, -1))[..., None, None]                             # [..., k, 1, 1]
   for axis in (-3, -2):
     pad = [(half, half) if i == image.ndim + axis else (0, 0) for i in range(image.ndim)]
-    padded, n = jnp.pad(image, pad, mode="reflect"), image.shape[axis]
-    shift = lambda i: jax.lax.slice_in_dim(padded, i, i + n, axis=image.ndim + axis)
-    first, *rest = (weights[..., i].reshape(weights.shape[:-1] + (1, 1, 1)) * shift(i) for i in range(kernel_size))
-    image = sum(rest, rounded(first))                                                   # the rest fuses in one way only
+    padded = jnp.pad(image, pad, mode="reflect")
+    padded = padded.reshape(*padded.shape[:-2], -1)                                     # [..., H, W * C]: long rows
+    axis, step = (padded.ndim - 2, 1) if axis == -3 else (padded.ndim - 1, image.shape[-1])
+    n = padded.shape[axis] - 2 * half * step
+    shift = lambda i: jax.lax.slice_in_dim(padded, (half + i) * step, (half + i) * step + n, axis=axis)
+    out = rounded(weights[..., half, :, :] * shift(0))
+    for i in range(1, half + 1):
+      out = out + weights[..., half + i, :, :] * (shift(i) + shift(-i))                 # the kernel is symmetric
+    image = out.reshape(image.shape)
   return image
 
 

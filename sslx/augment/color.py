@@ -38,37 +38,85 @@ def sometimes(key, p, changed, image):
   return jnp.where(jax.random.bernoulli(key, p, image.shape[:-3])[..., None, None, None], changed, image)
 
 
-def _grey(image):
-  """Luma [..., H, W, 1] of RGB; of other images the mean of the channels."""
-  if image.shape[-1] != 3:
-    return total(image, -1) / image.shape[-1]
-  return total(image * jnp.asarray(LUMA, image.dtype), -1)
+def planes(image):
+  """RGB [..., H, W, 3] as three arrays [..., H * W]; other images as one, [..., H * W * C].
+
+  What mixes channels works on planes: loops over them are long whatever the image's sides.
+  """
+  if image.shape[-1] == 3:
+    return [image.reshape(*image.shape[:-3], -1, 3)[..., i] for i in range(3)]
+  return [image.reshape(*image.shape[:-3], -1)]
 
 
-def _mean(grey):
-  """The mean of each image [..., H, W, 1] as [..., 1, 1, 1]."""
-  return total(total(grey, -2) / grey.shape[-2], -3) / grey.shape[-3]
+def joined(planes, like):
+  """The image of which these are the planes, of the shape of `like`."""
+  if len(planes) == 1:
+    return planes[0].reshape(like.shape)
+  channel, (r, g, b) = jnp.arange(3), (x[..., None] for x in planes)
+  return jnp.where(channel == 0, r, jnp.where(channel == 1, g, b)).reshape(like.shape)
+
+
+def grey(planes):
+  """Luma of three planes; another image's one plane as it is."""
+  if len(planes) == 1:
+    return planes[0]
+  r, g, b = planes
+  red, green, blue = LUMA
+  return rounded((g + red / sum(LUMA) * (r - g) + blue / sum(LUMA) * (b - g)) * sum(LUMA))
+
+
+def mean(plane, like):
+  """The mean [..., 1] of each plane of an image."""
+  rows = plane.reshape(*plane.shape[:-1], like.shape[-3], -1)                           # [..., H, W]
+  return (total(total(rows, -2) / rows.shape[-2], -1) / rows.shape[-1])[..., 0]
+
+
+def mixed(x, other, factor):
+  """factor * x + (1 - factor) * other, clipped to [0, 1], of arrays that broadcast."""
+  return jnp.clip(other + rounded(factor * (x - other)), 0, 1)
 
 
 def blend(image, other, factor):
   """factor * image + (1 - factor) * other, clipped to [0, 1]: brightness, contrast and saturation are such blends."""
+  return mixed(image, other, wide(factor, image))
+
+
+def _blended(image, other, factor):
+  """blend of each plane with what `other` makes of all planes."""
   factor = wide(factor, image)
-  return jnp.clip(rounded(factor * image) + rounded((1 - factor) * other), 0, 1)
+  factor = factor[..., 0, 0] if factor.ndim else factor                                 # [..., 1], as planes need it
+  parts = planes(image)
+  return joined([mixed(x, other(parts), factor) for x in parts], image)
 
 
 def adjust_brightness(image, factor):
   """Blends with black: 0 is black, 1 the image, 2 twice as bright."""
-  return blend(image, 0.0, factor)
+  return blend(image, 0, factor)
 
 
 def adjust_contrast(image, factor):
   """Blends with the mean grey of the image: 0 is flat, 1 the image."""
-  return blend(image, _mean(_grey(image)), factor)
+  return _blended(image, lambda parts: mean(grey(parts), image), factor)
 
 
 def adjust_saturation(image, factor):
   """Blends with the grey image: 0 is grey, 1 the image; images that are not RGB are left as they are."""
-  return blend(image, _grey(image), factor) if image.shape[-1] == 3 else image
+  return _blended(image, grey, factor) if image.shape[-1] == 3 else image
+
+
+def turned(planes, delta):
+  """Three planes with the hue turned by `delta`, which broadcasts against a plane."""
+  r, g, b = planes
+  value, low = jnp.maximum(jnp.maximum(r, g), b), jnp.minimum(jnp.minimum(r, g), b)
+  chroma = value - low
+  is_red, is_green = value == r, value == g
+  part = jnp.where(is_red, g - b, jnp.where(is_green, b - r, r - g)) / jnp.where(chroma > 0, chroma, 1)
+  hue = jnp.where(is_red, 0, jnp.where(is_green, 2, 4)) + part + rounded(6 * delta)     # in sixths of a turn
+  def plane(middle):                                                                    # of that colour
+    away = hue - middle
+    away = jnp.abs(away - 6 * jnp.round(away * (1 / 6)))                                      # sixths, 0 to 3
+    return value - rounded(chroma * jnp.clip(away - 1, 0, 1))
+  return [plane(middle) for middle in (0, 2, 4)]
 
 
 def adjust_hue(image, delta):
@@ -78,21 +126,13 @@ def adjust_hue(image, delta):
   """
   if image.shape[-1] != 3:
     return image
-  r, g, b = image[..., 0], image[..., 1], image[..., 2]
-  value, low = jnp.maximum(jnp.maximum(r, g), b), jnp.minimum(jnp.minimum(r, g), b)
-  chroma = value - low
-  safe = jnp.where(chroma > 0, chroma, 1)
-  sector = jnp.where(value == r, (g - b) / safe, jnp.where(value == g, 2 + (b - r) / safe, 4 + (r - g) / safe))
   delta = jnp.asarray(delta, image.dtype)
-  sector = sector + rounded(6 * delta.reshape(delta.shape + (1, 1) if delta.ndim else ()))   # hue in sixths of a turn
-  offset = jnp.asarray((5, 3, 1), image.dtype)                                          # of red, green, blue
-  k = jnp.mod(offset + sector[..., None], 6)
-  return value[..., None] - rounded(chroma[..., None] * jnp.clip(jnp.minimum(k, 4 - k), 0, 1))
+  return joined(turned(planes(image), delta[..., None] if delta.ndim else delta), image)
 
 
 def to_grayscale(image):
   """Luma in every channel; images that are not RGB are left as they are."""
-  return jnp.broadcast_to(_grey(image), image.shape) if image.shape[-1] == 3 else image
+  return joined([grey(planes(image))] * 3, image) if image.shape[-1] == 3 else image
 
 
 def _factors(key, image, strength):
@@ -122,35 +162,8 @@ def random_hue(key, image, *, max_delta=0.1):
 
 def random_grayscale(key, image, *, p=0.2):
   """to_grayscale with probability p for each image."""
-  return sometimes(key, p, to_grayscale(image), image)
-
-
-def color_jitter(key, image, *, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=1.0):
-  """Brightness, contrast, saturation and hue by random amounts and in random order, each image its own.
-
-  With strength s each factor is uniform in [max(0, 1 - s), 1 + s], hue in [-hue, hue]; an image stays as it is with
-  probability 1 - p. Images without three channels keep saturation and hue. The order is exact: the three blends fill
-  three places before and three after the hue, unused places being the identity, so that hue is computed once.
-  """
-  shape, color = image.shape[:-3], image.shape[-1] == 3
-  keys = jax.random.split(key, 6)
-  on = jax.random.bernoulli(keys[0], p, shape)
-  draw = lambda k, s: uniform(k, shape, image.dtype, max(0.0, 1.0 - s), 1.0 + s)
-  factors = [draw(keys[1], brightness), draw(keys[2], contrast), draw(keys[3], saturation if color else 0.0)]
-  order = jnp.argsort(jax.random.uniform(keys[5], (*shape, 4)), -1)                     # order[..., i]: i-th operation
-  place = jnp.argsort(order, -1)                                                       # place[..., op]; 3 = hue
-  original = image
-  def blends(image, slots):
-    for slot in slots:
-      is_op = [(place[..., op] == slot[0]) & (slot[1] == (place[..., op] > place[..., 3])) for op in range(3)]
-      factor = jnp.select(is_op, factors, 1)
-      grey = _grey(image)
-      mean = _mean(grey)
-      contrast_, saturation_ = (wide(is_op[i], image) for i in (1, 2))
-      image = blend(image, contrast_ * mean + saturation_ * grey, factor)
+  if image.shape[-1] != 3:
     return image
-  image = blends(image, [(i, False) for i in range(3)])
-  if color and hue:
-    image = adjust_hue(image, uniform(keys[4], shape, image.dtype, -hue, hue))
-  image = blends(image, [(i, True) for i in range(1, 4)])
-  return jnp.where(on[..., None, None, None], image, original)
+  parts, chosen = planes(image), jax.random.bernoulli(key, p, image.shape[:-3])[..., None]
+  flat = grey(parts)
+  return joined([jnp.where(chosen, flat, x) for x in parts], image)

@@ -1,8 +1,11 @@
-"""Crops and resizing as matrix products. Images are floats [..., H, W, C] in [0, 1]."""
+"""Crops and resizing. Images are floats [..., H, W, C] in [0, 1]."""
+
+import math
 
 import jax
 import jax.numpy as jnp
 
+from sslx.augment.apart import apart
 from sslx.augment.boxes import random_box
 from sslx.augment.exact import rounded, total
 
@@ -19,32 +22,42 @@ def _keys(t):
   return jnp.where(t < 1, near, jnp.where(t < 2, far, 0))
 
 
-KERNELS = {"bilinear": _triangle, "bicubic": _keys}
+KERNELS = {"bilinear": (_triangle, 1), "bicubic": (_keys, 2)}           # and their radius
+MOST = 16                                                               # pixels a place that are summed one by one
 
 
-def _weights(start, length, full, size, dtype, kernel):
-  """Rows [..., size, full] that resample [start, start + length) of an axis to `size` places, antialiased.
+def _weights(start, length, full, size, dtype, method, sparse):
+  """(first, weights [..., size, T]) that resample [start, start + length) of an axis to `size` places.
 
-  The kernel is as wide as one output place where that shrinks, never leaves the crop, and its weights sum to one.
+  Place i is the sum of T pixels from first[..., i] on: of all of them (first is None) or, where `sparse`, of the few
+  that have weight. Antialiased: the kernel is as wide as one place where that shrinks, never leaves the crop, and its
+  weights sum to one.
   """
-  wide = jnp.promote_types(dtype, jnp.float32)                                          # counts pixels exactly
-  start, length = (jnp.asarray(v, wide)[..., None, None] for v in (start, length))
-  pixel = jnp.arange(full, dtype=wide) + 0.5 - start                                    # [..., 1, full], in the crop
-  center = (jnp.arange(size, dtype=wide)[:, None] + 0.5) * length                       # [..., size, 1], times size
-  distance = jnp.abs(pixel * size - center) / jnp.maximum(length, size)                 # rounds here and only here
-  weights = jnp.where((pixel > 0) & (pixel < length), kernel(distance), 0)
-  return (weights / total(weights, -1)).astype(dtype)
+  if method == "nearest":                                                               # the pixel under the centre
+    start, length = (jnp.asarray(v).astype(jnp.int32)[..., None] for v in (start, length))
+    at = start + (2 * jnp.arange(size) + 1) * length // (2 * size)
+    return (at, jnp.ones((*at.shape, 1), dtype)) if sparse else (None, _picks(at, full, dtype))
+  kernel, radius = KERNELS[method]
+  exact = jnp.promote_types(dtype, jnp.float32)                                         # counts pixels exactly
+  start, length = (jnp.asarray(v, exact)[..., None, None] for v in (start, length))
+  center = (jnp.arange(size, dtype=exact)[:, None] + 0.5) * length                      # [..., size, 1], times size
+  wide = jnp.maximum(length, size)
+  first = jnp.floor((center - radius * wide) / size + 0.5) + start if sparse else 0
+  pixel = first + jnp.arange(_reach(full, size, method) if sparse else full, dtype=exact) + 0.5 - start   # in the crop
+  weights = kernel(jnp.abs(pixel * size - center) / wide)                               # rounds here and only here
+  weights = jnp.where((pixel > 0) & (pixel < length), weights, 0)
+  weights = (weights / total(weights, -1)).astype(dtype)
+  return first[..., 0].astype(jnp.int32) if sparse else None, weights
+
+
+def _reach(full, size, method):
+  """How many pixels of an axis can have weight in one place."""
+  return 1 if method == "nearest" else math.ceil(2 * KERNELS[method][1] * max(full / size, 1))
 
 
 def _picks(at, full, dtype):
   """Rows [..., size, full] that pick the places `at` [..., size] of an axis; a place outside picks nothing, so zero."""
   return (jnp.asarray(at)[..., None] == jnp.arange(full)).astype(dtype)
-
-
-def _nearest(start, length, full, size, dtype):
-  """Rows [..., size, full] that pick the pixel under the centre of each of `size` places of [start, start + length)."""
-  start, length = (jnp.asarray(v).astype(jnp.int32)[..., None] for v in (start, length))
-  return _picks(start + (2 * jnp.arange(size) + 1) * length // (2 * size), full, dtype)
 
 
 def _product(rows, image, cols):
@@ -54,20 +67,45 @@ def _product(rows, image, cols):
   return jnp.einsum("...wW,...hWC->...hwC", cols, image, precision=high)
 
 
+def _summed(image, first, weights):
+  """The rows of the image [..., H, W, C] resampled, and rows and columns exchanged: [..., W, h, C]."""
+  *batch, H, W, C = image.shape
+  image, out = image.reshape(*batch, H, W * C), None
+  first, weights = (jnp.broadcast_to(v, (*batch, *v.shape[v.ndim - n:])) for v, n in ((first, 1), (weights, 2)))
+  for t in range(weights.shape[-1]):
+    at = jnp.clip(first + t, 0, H - 1)[..., None]
+    term = weights[..., t, None] * jnp.take_along_axis(image, at, -2, mode="promise_in_bounds")
+    term = rounded(term) if weights.shape[-1] > 1 else term
+    out = term if out is None else out + term
+  return jnp.swapaxes(out.reshape(*batch, -1, W, C), -3, -2)
+
+
 def crop_resize(image, box, size, *, method="bilinear"):
   """Cuts `box` = (top, left, height, width) in whole pixels, scalars or one an image, and resizes it to size = (h, w).
 
   First the crop, then the resize, as torchvision's resized_crop: "bilinear" or "bicubic", both antialiased, or
   "nearest", the pixel under each centre (torchvision's nearest-exact). Bicubic values are clipped to [0, 1].
-  Two matrix products, no gather.
+
+  Two matrix products, no gather; on CPUs, where most of such a product is lost on zeros, sums of whole rows instead.
   """
   if method not in ("nearest", *KERNELS):
     raise ValueError(f"method must be bilinear, bicubic or nearest, not {method}")
-  fit = _nearest if method == "nearest" else lambda *args: _weights(*args, KERNELS[method])
-  top, left, height, width = box
-  rows = fit(top, height, image.shape[-3], size[0], image.dtype)                        # [..., h, H]
-  cols = fit(left, width, image.shape[-2], size[1], image.dtype)                        # [..., w, W]
-  image = _product(rows, image, cols)
+  spans = lambda box: ((box[0], box[2], image.shape[-3], size[0]), (box[1], box[3], image.shape[-2], size[1]))
+
+  def products(image, *box):
+    rows, cols = (_weights(*span, image.dtype, method, False)[1] for span in spans(box))
+    return _product(rows, image, cols)
+
+  def sums(image, *box):
+    for span in spans(box):
+      image = apart(_summed)(image, *_weights(*span, image.dtype, method, True))
+    return image
+
+  box = tuple(jnp.asarray(v) for v in box)
+  if max(_reach(*span[2:], method) for span in spans(box)) > MOST:
+    image = products(image, *box)
+  else:
+    image = jax.lax.platform_dependent(image, *box, cpu=sums, default=products)
   return jnp.clip(image, 0, 1) if method == "bicubic" else image
 
 

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from sslx import augment
+from sslx.augment import crop
 from sslx.augment.crop import random_box
 
 COUNT = 100_000
@@ -71,12 +72,28 @@ def test_some_boxes_fall_back():
   assert share(box(1)) > 0.8 and share(box(40)) < 0.2
 
 
+@pytest.mark.parametrize("method", ["bilinear", "bicubic", "nearest"])
+@pytest.mark.parametrize("size", [(5, 9), (12, 10), (30, 17)])
+def test_sums_are_the_products(monkeypatch, method, size):
+  """The form for CPUs, sums of rows, and the one for all else, matrix products, are one resampling."""
+  x, key = jax.random.uniform(jax.random.key(6), (9, 12, 10, 2)), jax.random.key(5)
+  box = draw((9,), (12, 10), scale=(0.05, 1.0), ratio=(0.5, 2.0))(key)
+  cut = lambda x, box: crop.crop_resize(x, box, size, method=method)
+  one = lambda x: (cut(x, box), cut(x[0], (2, 1, 7, 6)))
+  text = jax.jit(one).lower(x).as_text()
+  sums = jax.jit(one, compiler_options=QUICK)(x)
+  monkeypatch.setattr(crop, "MOST", 0)
+  assert "dot_general" not in text and "gather" not in jax.jit(lambda x: one(x)).lower(x).as_text()
+  for a, b in zip(sums, jax.jit(lambda x: one(x), compiler_options=QUICK)(x), strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-6)
+
+
 def test_random_resized_crop_cuts_its_box():
   key, options = jax.random.key(5), {"scale": (0.2, 0.6), "ratio": (0.5, 2.0)}
   x = jax.random.uniform(jax.random.key(6), (3, 12, 10, 2))
   top, left, h, w = (np.asarray(v, int) for v in draw((3,), (12, 10), **options)(key))
-  crop = lambda key, x: augment.random_resized_crop(key, x, size=(4, 5), **options)
-  out = jax.jit(crop, compiler_options=QUICK)(key, x)
+  cut = lambda key, x: augment.random_resized_crop(key, x, size=(4, 5), **options)
+  out = jax.jit(cut, compiler_options=QUICK)(key, x)
   for i in range(3):
     want = augment_numpy.crop_resize(np.asarray(x[i], float), (top[i], left[i], h[i], w[i]), (4, 5))
     np.testing.assert_allclose(out[i], want, atol=2e-6)

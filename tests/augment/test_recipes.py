@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from sslx import errors
 from sslx.augment import recipes
@@ -40,6 +41,19 @@ def test_recipe(name):
     drawn = len(np.unique(np.asarray(equals).reshape(8 * out.shape[1], -1), axis=0))
     assert drawn >= 7 * out.shape[1]                                 # crops in whole pixels of small images may meet
   assert [x.shape[2] for x in every] == sorted({x.shape[2] for x in every}, reverse=True)    # the large ones first
+
+
+FEW = ("simclr", "dino", "rand_augment", "handwriting_crops")        # one of each kind, for the fast suite
+
+
+@pytest.mark.parametrize("name", [n if n in FEW else pytest.param(n, marks=pytest.mark.slow) for n in recipes.names()])
+def test_devices_do_not_matter(name):
+  """The same bits on one device and on eight; batches of every view stay where their images are."""
+  aug = jax.jit(lambda key, x: recipes.views(recipes.make(name), key, x), compiler_options=QUICK)
+  spread = NamedSharding(jax.make_mesh((8,), ("d",), axis_types=(jax.sharding.AxisType.Auto,)), PartitionSpec("d"))
+  for one, eight in zip(aug(KEY, X), aug(KEY, jax.device_put(X, spread)), strict=True):
+    assert one.shape[0] == len(X) and one.shape[1] >= 2
+    assert np.array_equal(one, eight) and eight.sharding.is_equivalent_to(spread, eight.ndim)
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -80,6 +94,9 @@ def test_options_make_the_recipe(name):
   if "small" in options:
     assert [s[1:] for s in shapes(recipes.make(name, small=3, small_size=6), X.shape)[1:]] == [(3, 6, 6, 3)]
     assert len(shapes(recipes.make(name, small=0), X.shape)) == 1
+  if "interpolation" in options:
+    with pytest.raises(errors.UsageError, match="did you mean bicubic"):
+      recipes.make(name, interpolation="cubic")
   if "jitter" in options:
     with pytest.raises(errors.UsageError, match="jitter.*4 numbers"):
       recipes.make(name, jitter=(0.4,))
@@ -124,6 +141,15 @@ def test_weak_comes_before_strong():
   assert out.shape == (64, 2, 6, 6, 3)
   moved = np.abs(np.asarray(out) - x[:, None]).max((2, 3, 4)) > 1e-3
   assert not moved[:, 0].any() and moved[:, 1].mean() > 0.7
+
+
+def test_the_second_of_fixmatch_is_distorted():
+  """A flat image stays flat when it is moved; the strong view has a grey square of half the side, cut at the border."""
+  x = np.full((64, 8, 8, 3), 0.2, np.float32)
+  plain, = jax.jit(recipes.make("fixmatch", operations=("identity",)), compiler_options=QUICK)(KEY, x)
+  np.testing.assert_allclose(plain[:, 0], 0.2, atol=1e-6)
+  grey = np.isclose(plain[:, 1, ..., 0], 0.5).sum((1, 2))
+  assert grey.min() >= 4 and grey.max() == 16
 
 
 def test_simclr_size_and_switches():

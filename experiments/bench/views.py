@@ -1,0 +1,140 @@
+"""Images/s of SimCLR's pair and of DINO's 2 + 6 views, beside torchvision and kornia, taking turns in one run.
+
+  make bench-peers                                     # once: an environment with PyTorch, for the peers alone
+  python experiments/bench/views.py                    # about 6 minutes on 2 cores; leave the machine to it
+  python experiments/bench/views.py --contenders sslx  # some of them, nothing is written
+
+Every contender gets the same photos (scikit-learn's two, cut to pieces) and is a process that waits for its turn; a
+figure is the median over turns, after one that warms up. sslx takes batches of bytes from the host and runs the jitted
+recipe on all cores; torchvision runs in a DataLoader with a worker a core, on tensors of bytes and on PIL images;
+kornia takes batches. One image counts once, however many views are made of it. The results go to
+experiments/results/views.{json,md}.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+HERE = pathlib.Path(__file__).parents[1]
+CASES = [(recipe, side) for side in (32, 224) for recipe in ("simclr", "dino")]
+SOURCE, SMALL, BATCH = {32: 32, 224: 256}, {32: 16, 224: 96}, {32: 256, 224: 32}
+CONTENDERS = ("sslx", "torchvision", "pil", "kornia")
+NAMES = {"sslx": "sslx", "torchvision": "torchvision, tensors", "pil": "torchvision, PIL", "kornia": "kornia"}
+
+
+def photos(side, number=256):
+  """Bytes [number, side, side, 3]: pieces of scikit-learn's photos."""
+  from sklearn import datasets
+  rng, pictures = np.random.default_rng(0), datasets.load_sample_images().images
+  out = []
+  for _ in range(number):
+    picture = pictures[rng.integers(len(pictures))]
+    top, left = (rng.integers(0, n - side) for n in picture.shape[:2])
+    out.append(picture[top:top + side, left:left + side])
+  return np.stack(out)
+
+
+def serve(recipe, side, path, seconds):
+  """Answers each line of the input with the images/s of a round, as experiments/peers/views_torch.py does."""
+  import jax
+
+  from sslx.augment import recipes
+  images, batch = np.load(path), BATCH[side]
+  options = {"small": 6, "small_size": SMALL[side]} if recipe == "dino" else {}
+  aug = recipes.make(recipe, size=side, **options)
+  f, key = jax.jit(lambda key, n, x: recipes.views(aug, jax.random.fold_in(key, n), x)), jax.random.key(0)
+  for _ in sys.stdin:
+    start, done = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds or done < 2:
+      at = np.arange(done * batch, (done + 1) * batch) % len(images)
+      jax.block_until_ready(f(key, done, images[at]))
+      done += 1
+    print(done * batch / (time.perf_counter() - start), flush=True)
+
+
+def compete(recipe, side, contenders, python, rounds, seconds):
+  """{contender: [images/s, one a turn]}."""
+  found = {name: [] for name in contenders}
+  with tempfile.TemporaryDirectory() as folder:
+    path = f"{folder}/images.npy"
+    np.save(path, photos(SOURCE[side]))
+    case = ["--recipe", recipe, "--side", str(side), "--images", path, "--seconds", str(seconds)]
+    peer = [str(python), str(HERE / "peers/views_torch.py"), *case, "--small", str(SMALL[side]),
+            "--batch", str(BATCH[side]), "--library"]
+    running = {name: subprocess.Popen([sys.executable, __file__, "--serve", *case] if name == "sslx" else [*peer, name],
+                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for name in contenders}
+    try:
+      for n in range(rounds + 1):                          # the first turn warms up
+        for name, process in running.items():
+          process.stdin.write("go\n")
+          process.stdin.flush()
+          line = process.stdout.readline()
+          if not line:
+            raise SystemExit(f"{name} stopped in {recipe} at {side} pixels; its message is above. Without the peers: "
+                             "--contenders sslx; their environment: make bench-peers")
+          if n:
+            found[name].append(float(line))
+    finally:
+      for process in running.values():
+        process.stdin.close()
+        process.wait()
+  print(f"{recipe} at {side}: " + ", ".join(f"{k} {statistics.median(v):.0f}" for k, v in found.items()) + " images/s",
+        file=sys.stderr, flush=True)
+  return found
+
+
+def page(machine, cases):
+  """The results as Markdown."""
+  lines = ["# Views, images/s", "", "`python experiments/bench/views.py`", "",
+           f"{machine['cores']} cores, jax {machine['jax']}, {machine['peers']}. Median of turns taken one after the",
+           "other; a pair of views (or 2 + 6) counts as one image.", "",
+           "| views | " + " | ".join(NAMES[c] for c in CONTENDERS) + " | sslx over the better torchvision |",
+           "|---" * (len(CONTENDERS) + 2) + "|"]
+  for c in cases:
+    rate = {k: statistics.median(v) for k, v in c["images_per_s"].items()}
+    label = "SimCLR pair" if c["recipe"] == "simclr" else f"DINO 2 + 6 ({SMALL[c['side']]} px)"
+    lines.append(f"| {label}, {c['side']} px | " + " | ".join(f"{rate[k]:,.0f}" for k in CONTENDERS)
+                 + f" | **{rate['sslx'] / max(rate['torchvision'], rate['pil']):.1f}x** |")
+  return "\n".join(lines) + "\n"
+
+
+def main():
+  p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  p.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS)
+  p.add_argument("--python", default=HERE.parent / ".venv-peers/bin/python", help="of the peers' environment")
+  p.add_argument("--rounds", type=int, default=5)
+  p.add_argument("--seconds", type=float, default=3.0, help="of a turn")
+  p.add_argument("--sides", type=int, nargs="+", default=list(SOURCE), choices=list(SOURCE))
+  p.add_argument("--recipe", choices=("simclr", "dino"), help="this one alone")
+  p.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+  p.add_argument("--side", type=int, help=argparse.SUPPRESS)
+  p.add_argument("--images", help=argparse.SUPPRESS)
+  args = p.parse_args()
+  if args.serve:
+    serve(args.recipe, args.side, args.images, args.seconds)
+    return
+  if set(args.contenders) != {"sslx"} and not pathlib.Path(args.python).exists():
+    raise SystemExit(f"no Python at {args.python}: make bench-peers, or --contenders sslx")
+  chosen = [(r, s) for r, s in CASES if s in args.sides and args.recipe in (None, r)]
+  cases = [{"recipe": r, "side": s,
+            "images_per_s": compete(r, s, args.contenders, args.python, args.rounds, args.seconds)} for r, s in chosen]
+  if set(args.contenders) == set(CONTENDERS) and chosen == CASES:
+    import jax
+    ask = "from importlib.metadata import version as v; print(*(f'{n} {v(n)}' for n in ('torchvision', 'kornia')))"
+    versions = subprocess.run([args.python, "-c", ask], text=True, stdout=subprocess.PIPE, check=True).stdout.strip()
+    found = {"machine": {"cores": os.cpu_count(), "jax": jax.__version__, "peers": versions}, "cases": cases}
+    (HERE / "results/views.json").write_text(json.dumps(found, indent=2) + "\n")
+    (HERE / "results/views.md").write_text(page(found["machine"], cases))
+    print(page(found["machine"], cases))
+
+
+if __name__ == "__main__":
+  main()

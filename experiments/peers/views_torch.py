@@ -1,0 +1,130 @@
+"""SimCLR's pair and DINO's 2 + 6 views by torchvision or kornia: a contender of experiments/bench/views.py.
+
+  python experiments/peers/views_torch.py --library torchvision --recipe simclr --side 224 --images images.npy
+
+Answers each line of its input with the images/s of a round of some seconds, a line of its output. torchvision works in
+a DataLoader with one worker a core, on PIL images ("pil") or on tensors of bytes ("torchvision"), each image on its
+own; kornia works on float batches with all cores. The steps and numbers are those of `sslx.augment.recipes`.
+"""
+
+import argparse
+import os
+import sys
+import time
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+
+def kernel(side):
+  """Pixels of the blur's kernel: a tenth of the side."""
+  return max(3, round(0.1 * side) // 2 * 2 + 1)
+
+
+def stack(v2, side, scale, *, jitter, blur_p, solarize_p):
+  """One view by torchvision's transforms."""
+  steps = [v2.RandomResizedCrop(side, scale=scale, antialias=True), v2.RandomHorizontalFlip(),
+           v2.RandomApply([v2.ColorJitter(*jitter)], p=0.8), v2.RandomGrayscale(p=0.2)]
+  if blur_p:
+    steps.append(v2.RandomApply([v2.GaussianBlur(kernel(side), sigma=(0.1, 2.0))], p=blur_p))
+  if solarize_p:
+    steps.append(v2.RandomSolarize(128, p=solarize_p))
+  return v2.Compose([*steps, v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
+
+
+def views(make, recipe, side, small):
+  """The transforms of a recipe, one a view; make(side, scale, jitter=, blur_p=, solarize_p=) gives one."""
+  if recipe == "simclr":
+    return [make(side, (0.08, 1.0), jitter=(0.8, 0.8, 0.8, 0.2), blur_p=0.5, solarize_p=0.0)] * 2
+  jitter = (0.4, 0.4, 0.2, 0.1)
+  large = [make(side, (0.4, 1.0), jitter=jitter, blur_p=b, solarize_p=s) for b, s in ((1.0, 0.0), (0.1, 0.2))]
+  return large + [make(small, (0.05, 0.4), jitter=jitter, blur_p=0.5, solarize_p=0.0)] * 6
+
+
+class Views(Dataset):
+  """The views of each image, without end."""
+
+  def __init__(self, images, transforms, pil):
+    import PIL.Image
+    self.images = [PIL.Image.fromarray(i) for i in images] if pil else list(torch.tensor(images).permute(0, 3, 1, 2))
+    self.transforms = transforms
+
+  def __len__(self):
+    return 10**9
+
+  def __getitem__(self, i):
+    image = self.images[i % len(self.images)]
+    return [t(image) for t in self.transforms]
+
+
+def torchvision_rounds(images, args, pil):
+  """round() -> images/s, of a DataLoader after its workers' first batches."""
+  from torchvision.transforms import v2
+  torch.set_num_threads(1)
+  transforms = views(lambda *a, **k: stack(v2, *a, **k), args.recipe, args.side, args.small)
+  loader = DataLoader(Views(images, transforms, pil), batch_size=args.batch, num_workers=args.cores)
+
+  def run():
+    batches = iter(loader)
+    for _ in range(args.cores):
+      next(batches)
+    start, done = time.perf_counter(), 0
+    while time.perf_counter() - start < args.seconds or done < 2:
+      next(batches)
+      done += 1
+    rate = done * args.batch / (time.perf_counter() - start)
+    del batches
+    return rate
+  return run
+
+
+def kornia_rounds(images, args):
+  """round() -> images/s, of whole batches."""
+  from kornia import augmentation as K
+  torch.set_num_threads(args.cores)
+
+  def make(side, scale, *, jitter, blur_p, solarize_p):
+    steps = [K.RandomResizedCrop((side, side), scale=scale), K.RandomHorizontalFlip(), K.ColorJitter(*jitter, p=0.8),
+             K.RandomGrayscale(p=0.2)]
+    if blur_p:
+      steps.append(K.RandomGaussianBlur((kernel(side),) * 2, (0.1, 2.0), p=blur_p))
+    if solarize_p:
+      steps.append(K.RandomSolarize(0.1, p=solarize_p))
+    return K.AugmentationSequential(*steps)
+  transforms = views(make, args.recipe, args.side, args.small)
+  images = torch.tensor(images).permute(0, 3, 1, 2)
+
+  def run():
+    start, done = time.perf_counter(), 0
+    while time.perf_counter() - start < args.seconds or done < 2:
+      at = torch.arange(done * args.batch, (done + 1) * args.batch) % len(images)
+      batch = images[at].float() / 255
+      with torch.no_grad():
+        for t in transforms:
+          t(batch)
+      done += 1
+    return done * args.batch / (time.perf_counter() - start)
+  return run
+
+
+def main():
+  p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  p.add_argument("--library", choices=("torchvision", "pil", "kornia"), required=True)
+  p.add_argument("--recipe", choices=("simclr", "dino"), required=True)
+  p.add_argument("--side", type=int, required=True, help="of the large views")
+  p.add_argument("--small", type=int, default=96, help="side of the small views")
+  p.add_argument("--images", required=True, help=".npy of bytes [N, H, W, 3]")
+  p.add_argument("--batch", type=int, default=64)
+  p.add_argument("--seconds", type=float, default=3.0, help="of a round")
+  p.add_argument("--cores", type=int, default=os.cpu_count())
+  args = p.parse_args()
+  images = np.load(args.images)
+  run = kornia_rounds(images, args) if args.library == "kornia" else torchvision_rounds(
+      images, args, pil=args.library == "pil")
+  for _ in sys.stdin:
+    print(run(), flush=True)
+
+
+if __name__ == "__main__":
+  main()
