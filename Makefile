@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/quickstart
 
-.PHONY: quickstart test test-all lint clean
+.PHONY: quickstart test test-all lint bench-peers clean
 
 quickstart: .venv/installed
 	$(BIN)/sslx pretrain --config configs/simclr.py:digits --workdir $(RUN)
@@ -19,8 +19,11 @@ test-all: .venv/installed-dev lint
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 
+# The libraries that experiments/ compares with, PyTorch's among them, in an environment of their own.
+bench-peers: .venv-peers/installed
+
 clean:
-	rm -rf .venv runs build *.egg-info
+	rm -rf .venv .venv-peers runs build *.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -31,4 +34,9 @@ clean:
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+.venv-peers/installed: experiments/peers/requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --requirement $<
 	touch $@

@@ -15,5 +15,6 @@ def get_config(arg="digits"):
     c.total_epochs, c.optim.lr, c.optim.final, c.optim.warmup = 800.0, 0.3, 0.001, 0.0125
   else:
     width = 32 if arg == "tiny" else 128
-    c.method = methods.options("swav", prototypes=100, queue=0, widths=(width, width), aug=presets.aug(arg, "swav"))
+    c.method = methods.options(
+        "swav", prototypes=100, queue=0, epsilon=0.02, widths=(width, width), aug=presets.aug(arg, "swav"))
   return c

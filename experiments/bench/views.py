@@ -1,7 +1,7 @@
-"""Images/s of SimCLR's pair and of DINO's 2 + 6 views, beside torchvision and kornia, taking turns in one run.
+"""Images/s of SimCLR's pair, DINO's 2 + 6 views and RandAugment, beside torchvision and kornia, in one run.
 
   make bench-peers                                     # once: an environment with PyTorch, for the peers alone
-  python experiments/bench/views.py                    # about 6 minutes on 2 cores; leave the machine to it
+  python experiments/bench/views.py                    # about 8 minutes on 2 cores; leave the machine to it
   python experiments/bench/views.py --contenders sslx  # some of them, nothing is written
 
 Every contender gets the same photos (scikit-learn's two, cut to pieces) and is a process that waits for its turn; a
@@ -24,7 +24,8 @@ import time
 import numpy as np
 
 HERE = pathlib.Path(__file__).parents[1]
-CASES = [(recipe, side) for side in (32, 224) for recipe in ("simclr", "dino")]
+VIEWS = {"simclr": "SimCLR pair", "dino": "DINO 2 + 6", "rand_augment": "RandAugment, one view"}
+CASES = [(recipe, side) for side in (32, 224) for recipe in VIEWS]
 SOURCE, SMALL, BATCH = {32: 32, 224: 256}, {32: 16, 224: 96}, {32: 256, 224: 32}
 CONTENDERS = ("sslx", "torchvision", "pil", "kornia")
 NAMES = {"sslx": "sslx", "torchvision": "torchvision, tensors", "pil": "torchvision, PIL", "kornia": "kornia"}
@@ -50,7 +51,8 @@ def serve(recipe, side, path, seconds):
   images, batch = np.load(path), BATCH[side]
   options = {"small": 6, "small_size": SMALL[side]} if recipe == "dino" else {}
   aug = recipes.make(recipe, size=side, **options)
-  f, key = jax.jit(lambda key, n, x: recipes.views(aug, jax.random.fold_in(key, n), x)), jax.random.key(0)
+  number, key = 1 if recipe == "rand_augment" else 2, jax.random.key(0)
+  f = jax.jit(lambda key, n, x: recipes.views(aug, jax.random.fold_in(key, n), x, number=number))
   for _ in sys.stdin:
     start, done = time.perf_counter(), 0
     while time.perf_counter() - start < seconds or done < 2:
@@ -100,8 +102,8 @@ def page(machine, cases):
            "|---" * (len(CONTENDERS) + 2) + "|"]
   for c in cases:
     rate = {k: statistics.median(v) for k, v in c["images_per_s"].items()}
-    label = "SimCLR pair" if c["recipe"] == "simclr" else f"DINO 2 + 6 ({SMALL[c['side']]} px)"
-    lines.append(f"| {label}, {c['side']} px | " + " | ".join(f"{rate[k]:,.0f}" for k in CONTENDERS)
+    small = f" ({SMALL[c['side']]} px)" if c["recipe"] == "dino" else ""
+    lines.append(f"| {VIEWS[c['recipe']]}{small}, {c['side']} px | " + " | ".join(f"{rate[k]:,.0f}" for k in CONTENDERS)
                  + f" | **{rate['sslx'] / max(rate['torchvision'], rate['pil']):.1f}x** |")
   return "\n".join(lines) + "\n"
 
@@ -113,7 +115,7 @@ def main():
   p.add_argument("--rounds", type=int, default=5)
   p.add_argument("--seconds", type=float, default=3.0, help="of a turn")
   p.add_argument("--sides", type=int, nargs="+", default=list(SOURCE), choices=list(SOURCE))
-  p.add_argument("--recipe", choices=("simclr", "dino"), help="this one alone")
+  p.add_argument("--recipe", choices=VIEWS, help="this one alone")
   p.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
   p.add_argument("--side", type=int, help=argparse.SUPPRESS)
   p.add_argument("--images", help=argparse.SUPPRESS)

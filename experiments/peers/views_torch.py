@@ -1,9 +1,9 @@
-"""SimCLR's pair and DINO's 2 + 6 views by torchvision or kornia: a contender of experiments/bench/views.py.
+"""SimCLR's pair, DINO's 2 + 6 views and RandAugment by torchvision or kornia, for experiments/bench/views.py.
 
   python experiments/peers/views_torch.py --library torchvision --recipe simclr --side 224 --images images.npy
 
-Answers each line of its input with the images/s of a round of some seconds, a line of its output. torchvision works in
-a DataLoader with one worker a core, on PIL images ("pil") or on tensors of bytes ("torchvision"), each image on its
+Answers each line of its input with the images/s of a round of some seconds, a line of its output. torchvision works
+in a DataLoader with one worker a core, on PIL images ("pil") or on tensors of bytes ("torchvision"), each image on its
 own; kornia works on float batches with all cores. The steps and numbers are those of `sslx.augment.recipes`.
 """
 
@@ -24,8 +24,11 @@ def kernel(side):
 
 def stack(v2, side, scale, *, jitter, blur_p, solarize_p):
   """One view by torchvision's transforms."""
-  steps = [v2.RandomResizedCrop(side, scale=scale, antialias=True), v2.RandomHorizontalFlip(),
-           v2.RandomApply([v2.ColorJitter(*jitter)], p=0.8), v2.RandomGrayscale(p=0.2)]
+  steps = [v2.RandomResizedCrop(side, scale=scale, antialias=True), v2.RandomHorizontalFlip()]
+  if not jitter:
+    return v2.Compose([*steps, v2.RandAugment(interpolation=v2.InterpolationMode.BILINEAR), v2.ToImage(),
+                       v2.ToDtype(torch.float32, scale=True), v2.RandomErasing(0.25)])
+  steps += [v2.RandomApply([v2.ColorJitter(*jitter)], p=0.8), v2.RandomGrayscale(p=0.2)]
   if blur_p:
     steps.append(v2.RandomApply([v2.GaussianBlur(kernel(side), sigma=(0.1, 2.0))], p=blur_p))
   if solarize_p:
@@ -34,7 +37,9 @@ def stack(v2, side, scale, *, jitter, blur_p, solarize_p):
 
 
 def views(make, recipe, side, small):
-  """The transforms of a recipe, one a view; make(side, scale, jitter=, blur_p=, solarize_p=) gives one."""
+  """The transforms of a recipe, one a view, by make(side, scale, jitter=, blur_p=, solarize_p=); no jitter: drawn."""
+  if recipe == "rand_augment":
+    return [make(side, (0.08, 1.0), jitter=None, blur_p=0.0, solarize_p=0.0)]
   if recipe == "simclr":
     return [make(side, (0.08, 1.0), jitter=(0.8, 0.8, 0.8, 0.2), blur_p=0.5, solarize_p=0.0)] * 2
   jitter = (0.4, 0.4, 0.2, 0.1)
@@ -85,8 +90,10 @@ def kornia_rounds(images, args):
   torch.set_num_threads(args.cores)
 
   def make(side, scale, *, jitter, blur_p, solarize_p):
-    steps = [K.RandomResizedCrop((side, side), scale=scale), K.RandomHorizontalFlip(), K.ColorJitter(*jitter, p=0.8),
-             K.RandomGrayscale(p=0.2)]
+    steps = [K.RandomResizedCrop((side, side), scale=scale), K.RandomHorizontalFlip()]
+    if not jitter:
+      return K.AugmentationSequential(*steps, K.auto.RandAugment(n=2, m=9), K.RandomErasing(p=0.25))
+    steps += [K.ColorJitter(*jitter, p=0.8), K.RandomGrayscale(p=0.2)]
     if blur_p:
       steps.append(K.RandomGaussianBlur((kernel(side),) * 2, (0.1, 2.0), p=blur_p))
     if solarize_p:
@@ -111,7 +118,7 @@ def kornia_rounds(images, args):
 def main():
   p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   p.add_argument("--library", choices=("torchvision", "pil", "kornia"), required=True)
-  p.add_argument("--recipe", choices=("simclr", "dino"), required=True)
+  p.add_argument("--recipe", choices=("simclr", "dino", "rand_augment"), required=True)
   p.add_argument("--side", type=int, required=True, help="of the large views")
   p.add_argument("--small", type=int, default=96, help="side of the small views")
   p.add_argument("--images", required=True, help=".npy of bytes [N, H, W, 3]")

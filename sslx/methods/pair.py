@@ -16,7 +16,7 @@ def make(encoder, *, margin=1.0, labels=False, widths=(128, 128), norm=True, aug
   """A siamese network on `encoder`; each batch gives as many like pairs as unlike ones.
 
   Args:
-    margin: Euclidean distance that unlike pairs are pushed to.
+    margin: Euclidean distance that unlike pairs are pushed to; below that of random embeddings nothing is learnt.
     labels: whether pairs are alike by their class rather than by being views of one image.
     widths, norm: of the projector's layers, and whether its hidden ones have batch norm.
     aug: (key, image) -> view.

@@ -21,7 +21,7 @@ def make(encoder, *, temperature=0.1, prototypes=3000, epsilon=0.05, iterations=
   Args:
     temperature: of the predictions.
     prototypes: number of clusters K.
-    epsilon, iterations: of Sinkhorn.
+    epsilon, iterations: of Sinkhorn. A loss that stays at log K asks for a smaller epsilon (0.02 for small batches).
     queue, queue_start: projections of each large view that are remembered and balanced along with the batch, from that
       share of the run on; 0 for none.
     freeze: share of the run in which the prototypes stay as they are.
