@@ -170,7 +170,7 @@ def recipe(name, aug, batch, key):
     out["line"] = first(recipes.RECIPES[name])
     out["options"] = ", ".join(f"{k}={strengths.words(v)}" for k, v in recipes.options(name).items() if k != "name")
   try:
-    views = functools.partial(recipes.views, compiled(aug))
+    views = compiled(functools.partial(recipes.views, aug))
     made = [views(key, batch)]
     each = sum(v.shape[1] for v in made[0])
     made += [views(jax.random.fold_in(key, i), batch) for i in range(1, min(DRAWS, VIEWS // each))]

@@ -12,6 +12,7 @@ from PIL import Image
 from test_page import Page
 
 from sslx import augment, cli
+from sslx.augment import recipes
 from sslx.report import gallery
 
 KEY = jax.random.key(0)
@@ -106,6 +107,13 @@ def test_recipes_with_the_same_views_refer_to_the_first():
   made = gallery.twins(rows("a", "b", "again", "none", "nothing"))
   assert [(r["twin"], r["rows"]) for r in made] == [
       ("a", ["a"]), ("b", ["b"]), ("a", []), ("none", []), ("nothing", ["n"])]
+
+
+def test_recipes_of_one_view_are_drawn():
+  made = gallery.recipe("mae", recipes.make("mae"), IMAGE, KEY)
+  assert made["missing"] is None
+  captions = [[caption for caption, _ in row] for row in made["rows"]]
+  assert captions == [["original", "draw 1", "draw 2", "draw 3"]] * 2
 
 
 def test_recipes_that_fail_say_why():
