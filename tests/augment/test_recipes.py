@@ -14,6 +14,9 @@ from sslx.augment import recipes
 X = np.random.default_rng(0).integers(0, 256, (8, 12, 10, 3), np.uint8)
 QUICK = {"xla_backend_optimization_level": 0}                        # a tenth of the time to compile random draws
 KEY = jax.random.key(1)
+FEW = ("simclr", "dino", "rand_augment", "handwriting_crops")        # one of each kind in the fast suite
+compiled = pytest.mark.parametrize("name", [n if n in FEW else pytest.param(n, marks=pytest.mark.slow)
+                                            for n in recipes.names()])
 
 
 def arrays(out):
@@ -26,7 +29,7 @@ def shapes(aug, shape, dtype=jnp.uint8):
   return [x.shape for x in jax.eval_shape(lambda key, x: arrays(aug(key, x)), key, x)]
 
 
-@pytest.mark.parametrize("name", recipes.names())
+@compiled
 def test_recipe(name):
   aug = jax.jit(lambda key, x: arrays(recipes.make(name)(key, x)), compiler_options=QUICK)
   every, again, other = aug(KEY, X), aug(KEY, X), aug(jax.random.key(2), X)
@@ -43,10 +46,7 @@ def test_recipe(name):
   assert [x.shape[2] for x in every] == sorted({x.shape[2] for x in every}, reverse=True)    # the large ones first
 
 
-FEW = ("simclr", "dino", "rand_augment", "handwriting_crops")        # one of each kind, for the fast suite
-
-
-@pytest.mark.parametrize("name", [n if n in FEW else pytest.param(n, marks=pytest.mark.slow) for n in recipes.names()])
+@compiled
 def test_devices_do_not_matter(name):
   """The same bits on one device and on eight; batches of every view stay where their images are."""
   aug = jax.jit(lambda key, x: recipes.views(recipes.make(name), key, x), compiler_options=QUICK)
@@ -56,7 +56,7 @@ def test_devices_do_not_matter(name):
     assert np.array_equal(one, eight) and eight.sharding.is_equivalent_to(spread, eight.ndim)
 
 
-@pytest.mark.parametrize("name", recipes.names())
+@compiled
 def test_other_channel_counts(name):
   aug = lambda key, x: arrays(recipes.make(name)(key, x))
   x = np.repeat(X[:2, ..., :1], 5, -1)
