@@ -33,21 +33,22 @@ def _weights(start, length, full, size, dtype, method, sparse):
   that have weight. Antialiased: the kernel is as wide as one place where that shrinks, never leaves the crop, and its
   weights sum to one.
   """
+  start, length = (jnp.asarray(v).astype(jnp.int32)[..., None] for v in (start, length))
+  twice = (2 * jnp.arange(size) + 1) * length                                   # the centres of places, times 2 size
   if method == "nearest":                                                               # the pixel under the centre
-    start, length = (jnp.asarray(v).astype(jnp.int32)[..., None] for v in (start, length))
-    at = start + (2 * jnp.arange(size) + 1) * length // (2 * size)
+    at = start + twice // (2 * size)
     return (at, jnp.ones((*at.shape, 1), dtype)) if sparse else (None, _picks(at, full, dtype))
   kernel, radius = KERNELS[method]
-  exact = jnp.promote_types(dtype, jnp.float32)                                         # counts pixels exactly
-  start, length = (jnp.asarray(v, exact)[..., None, None] for v in (start, length))
-  center = (jnp.arange(size, dtype=exact)[:, None] + 0.5) * length                      # [..., size, 1], times size
   wide = jnp.maximum(length, size)
-  first = jnp.floor((center - radius * wide) / size + 0.5) + start if sparse else 0
-  pixel = first + jnp.arange(_reach(full, size, method) if sparse else full, dtype=exact) + 0.5 - start   # in the crop
-  weights = kernel(jnp.abs(pixel * size - center) / wide)                               # rounds here and only here
+  first = (twice - 2 * radius * wide + size) // (2 * size) + start if sparse else jnp.zeros((size,), jnp.int32)
+  exact = jnp.promote_types(dtype, jnp.float32)                                         # counts pixels exactly
+  reach = _reach(full, size, method) if sparse else full
+  pixel = (first - start)[..., None].astype(exact) + jnp.arange(reach, dtype=exact) + 0.5                # in the crop
+  center, wide, length = (v[..., None].astype(exact) for v in (twice, wide, length))
+  weights = kernel(jnp.abs(pixel * size - center / 2) / wide)                           # rounds here and only here
   weights = jnp.where((pixel > 0) & (pixel < length), weights, 0)
   weights = (weights / total(weights, -1)).astype(dtype)
-  return first[..., 0].astype(jnp.int32) if sparse else None, weights
+  return first if sparse else None, weights
 
 
 def _reach(full, size, method):
