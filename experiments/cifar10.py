@@ -40,8 +40,9 @@ def run(method, path, workdir, seed, epochs):
 def peer(path):
   """The figures of a run with lightly."""
   r = json.loads(pathlib.Path(path).read_text())
-  return {"library": "lightly (PyTorch)", "method": "simclr", "epochs": 20.0, **r, "knn_random": r["knn_random_init"],
-          "images_per_s": r["images_per_second"], "seconds": r["train_seconds"]}
+  return {**r, "library": "lightly (PyTorch)", "method": "simclr", "epochs": float(len(r["epochs"])),
+          "history": r["epochs"], "knn_random": r["knn_random_init"], "images_per_s": r["images_per_second"],
+          "seconds": r["train_seconds"]}
 
 
 def table(rows, note):
