@@ -108,8 +108,9 @@ def picture(results, baselines, path):
       ax.axvline(100 * r[m][0], color="#cc3311", linestyle=style, label=name)
     ax.set_title(NAMES[m], fontsize=10)
     ax.set_xlim(0, 100)
+    ax.margins(y=0.01)
     ax.spines[["top", "right"]].set_visible(False)
-  axes[0].legend(fontsize=8, loc="lower left")
+  figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside upper right", ncols=2)
   figure.supxlabel("test accuracy, percent", fontsize=9)
   figure.savefig(path, dpi=120)
 
