@@ -16,6 +16,6 @@ def get_config(arg="digits"):
   else:
     width = 32 if arg == "tiny" else 128
     c.method = methods.options(
-        "byol", momentum=0.98, widths=(width, width), predictor=(width, width),
+        "byol", momentum=0.9, widths=(width, width), predictor=(width, width), last_norm=True,
         aug=presets.aug(arg, "byol"))
   return c

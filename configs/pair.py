@@ -14,5 +14,5 @@ def get_config(arg="digits"):
     c.method = methods.options("pair", widths=(2048, 128), aug=presets.aug(arg, "simclr"))
   else:
     width = 32 if arg == "tiny" else 128
-    c.method = methods.options("pair", margin=10.0, widths=(width, width), aug=presets.aug(arg, "simclr"))
+    c.method = methods.options("pair", widths=(width, width), aug=presets.aug(arg, "simclr"))
   return c

@@ -18,4 +18,6 @@ def get_config(arg="digits"):
     width = 32 if arg == "tiny" else 128
     c.method = methods.options("vicreg", widths=(2 * width, 2 * width), aug=presets.aug(arg, "vicreg"))
     c.optim.lr = 0.03
+    if arg == "cifar10":
+      c.optim.warmup = 0.1                                   # at once at 0.03 it diverges
   return c

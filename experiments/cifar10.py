@@ -64,7 +64,8 @@ def add(row, note):
   found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"note": "", "runs": []}
   same = lambda a, b: all(a[k] == b[k] for k in ("library", "method", "seed", "epochs"))
   found["runs"] = sorted([r for r in found["runs"] if not same(r, row)] + [row],
-                         key=lambda r: (r["method"] != "simclr", r["method"], r["library"] != "sslx", r["seed"]))
+                         key=lambda r: (r["method"] != "simclr", r["method"], r["library"] != "sslx", r["epochs"],
+                                        r["seed"]))
   found["note"] = note or found["note"]
   checkpoint.write_json(RESULTS, found)
   checkpoint.write_text(RESULTS.with_suffix(".md"), table(found["runs"], found["note"]))

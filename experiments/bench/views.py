@@ -1,7 +1,7 @@
 """Images/s of SimCLR's pair, DINO's 2 + 6 views and RandAugment, beside torchvision and kornia, in one run.
 
   make bench-peers                                     # once: an environment with PyTorch, for the peers alone
-  python experiments/bench/views.py                    # about 8 minutes on 2 cores; leave the machine to it
+  python experiments/bench/views.py                    # about 6 minutes on 2 cores; leave the machine to it
   python experiments/bench/views.py --contenders sslx  # some of them, nothing is written
 
 Every contender gets the same photos (scikit-learn's two, cut to pieces) and is a process that waits for its turn; a
@@ -49,7 +49,7 @@ def serve(recipe, side, path, seconds):
 
   from sslx.augment import recipes
   images, batch = np.load(path), BATCH[side]
-  options = {"small": 6, "small_size": SMALL[side]} if recipe == "dino" else {}
+  options = {"small": 6, "small_size": SMALL[side], "interpolation": "bilinear"} if recipe == "dino" else {}
   aug = recipes.make(recipe, size=side, **options)
   number, key = 1 if recipe == "rand_augment" else 2, jax.random.key(0)
   f = jax.jit(lambda key, n, x: recipes.views(aug, jax.random.fold_in(key, n), x, number=number))
@@ -76,9 +76,11 @@ def compete(recipe, side, contenders, python, rounds, seconds):
     try:
       for n in range(rounds + 1):                          # the first turn warms up
         for name, process in running.items():
-          process.stdin.write("go\n")
-          process.stdin.flush()
-          line = process.stdout.readline()
+          line = ""
+          if process.poll() is None:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
           if not line:
             raise SystemExit(f"{name} stopped in {recipe} at {side} pixels; its message is above. Without the peers: "
                              "--contenders sslx; their environment: make bench-peers")
@@ -86,7 +88,7 @@ def compete(recipe, side, contenders, python, rounds, seconds):
             found[name].append(float(line))
     finally:
       for process in running.values():
-        process.stdin.close()
+        process.terminate()
         process.wait()
   print(f"{recipe} at {side}: " + ", ".join(f"{k} {statistics.median(v):.0f}" for k, v in found.items()) + " images/s",
         file=sys.stderr, flush=True)
@@ -112,7 +114,7 @@ def main():
   p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   p.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS)
   p.add_argument("--python", default=HERE.parent / ".venv-peers/bin/python", help="of the peers' environment")
-  p.add_argument("--rounds", type=int, default=5)
+  p.add_argument("--rounds", type=int, default=3)
   p.add_argument("--seconds", type=float, default=3.0, help="of a turn")
   p.add_argument("--sides", type=int, nargs="+", default=list(SOURCE), choices=list(SOURCE))
   p.add_argument("--recipe", choices=VIEWS, help="this one alone")

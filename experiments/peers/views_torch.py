@@ -4,7 +4,8 @@
 
 Answers each line of its input with the images/s of a round of some seconds, a line of its output. torchvision works
 in a DataLoader with one worker a core, on PIL images ("pil") or on tensors of bytes ("torchvision"), each image on its
-own; kornia works on float batches with all cores. The steps and numbers are those of `sslx.augment.recipes`.
+own; kornia works on float batches with all cores, and draws one policy a batch in RandAugment. Steps and numbers are
+those of `sslx.augment.recipes`; all crops are bilinear.
 """
 
 import argparse
@@ -75,7 +76,7 @@ def torchvision_rounds(images, args, pil):
     for _ in range(args.cores):
       next(batches)
     start, done = time.perf_counter(), 0
-    while time.perf_counter() - start < args.seconds or done < 2:
+    while time.perf_counter() - start < args.seconds or done % args.cores or done < 2:     # workers come in together
       next(batches)
       done += 1
     rate = done * args.batch / (time.perf_counter() - start)

@@ -3,19 +3,21 @@
 import jax
 import jax.numpy as jnp
 
+from sslx import errors
 from sslx.augment.apart import apart
 from sslx.augment.color import blend, sometimes
 from sslx.augment.exact import exp, rounded, total, uniform
 
 
 def gaussian_blur(image, sigma, *, kernel_size):
-  """Gaussian blur with mirrored borders, as torchvision's: sigma in pixels, a scalar or one an image; odd kernel_size.
+  """Gaussian blur with mirrored borders, as torchvision's: sigma > 0 in pixels, a scalar or one an image.
 
   Two passes of shifted sums, so no gather and no grouped convolution.
   """
   half = kernel_size // 2
   if kernel_size % 2 == 0 or half >= min(image.shape[-3:-1]):
-    raise ValueError(f"kernel_size must be odd and at most twice the image's short side, not {kernel_size}")
+    raise errors.UsageError(f"kernel_size of a blur is {kernel_size}; it is odd and less than twice the short side "
+                            f"of an image of {image.shape[-3]}x{image.shape[-2]}")
   return apart(lambda image, sigma: _blurred(image, sigma, half))(image, jnp.asarray(sigma, image.dtype))
 
 

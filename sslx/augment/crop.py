@@ -1,10 +1,12 @@
 """Crops and resizing. Images are floats [..., H, W, C] in [0, 1]."""
 
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
 
+from sslx import errors
 from sslx.augment.apart import apart
 from sslx.augment.boxes import random_box
 from sslx.augment.exact import rounded, total
@@ -23,6 +25,7 @@ def _keys(t):
 
 
 KERNELS = {"bilinear": (_triangle, 1), "bicubic": (_keys, 2)}           # and their radius
+METHODS = ("nearest", *KERNELS)
 MOST = 16                                                               # pixels a place that are summed one by one
 
 
@@ -49,6 +52,12 @@ def _weights(start, length, full, size, dtype, method, sparse):
   weights = jnp.where((pixel > 0) & (pixel < length), weights, 0)
   weights = (weights / total(weights, -1)).astype(dtype)
   return first if sparse else None, weights
+
+
+def _within(start, length, full, size):
+  """(start, length, full, size) of what lies in [0, full) of an axis, a pixel at least."""
+  first = jnp.clip(start, 0, full - 1)
+  return first, jnp.clip(start + length, first + 1, full) - first, full, size
 
 
 def _reach(full, size, method):
@@ -87,11 +96,19 @@ def crop_resize(image, box, size, *, method="bilinear"):
   First the crop, then the resize, as torchvision's resized_crop: "bilinear" or "bicubic", both antialiased, or
   "nearest", the pixel under each centre (torchvision's nearest-exact). Bicubic values are clipped to [0, 1].
 
-  Two matrix products, no gather; on CPUs, where most of such a product is lost on zeros, sums of whole rows instead.
+  What of a box is beyond the image is left out. Two matrix products, no gather; on CPUs, where most of such a product
+  is lost on zeros, sums of gathered rows instead.
   """
-  if method not in ("nearest", *KERNELS):
-    raise ValueError(f"method must be bilinear, bicubic or nearest, not {method}")
-  spans = lambda box: ((box[0], box[2], image.shape[-3], size[0]), (box[1], box[3], image.shape[-2], size[1]))
+  if method not in METHODS:
+    raise errors.unknown("method of a crop", method, METHODS)
+  return _cut(image, tuple(jnp.asarray(v) for v in box), tuple(size), method)
+
+
+@functools.partial(jax.jit, static_argnames=("size", "method"))
+def _cut(image, box, size, method):
+  """crop_resize."""
+  spans = lambda box: (_within(box[0], box[2], image.shape[-3], size[0]),
+                       _within(box[1], box[3], image.shape[-2], size[1]))
 
   def products(image, *box):
     rows, cols = (_weights(*span, image.dtype, method, False)[1] for span in spans(box))
@@ -102,7 +119,6 @@ def crop_resize(image, box, size, *, method="bilinear"):
       image = apart(_summed)(image, *_weights(*span, image.dtype, method, True))
     return image
 
-  box = tuple(jnp.asarray(v) for v in box)
   if max(_reach(*span[2:], method) for span in spans(box)) > MOST:
     image = products(image, *box)
   else:

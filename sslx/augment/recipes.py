@@ -11,8 +11,8 @@ Options that mean the same in all recipes:
   scale: share of the image's area that a crop covers, uniform in this range.
   interpolation: of the crop: bilinear, bicubic or nearest.
   jitter: strengths of brightness, contrast, saturation and hue.
-  jitter_p, grayscale_p, blur_p, solarize_p, flip_p: probabilities; a tuple holds one a view. The blur kernel spans a
-    tenth of the side, its sigma is uniform in 0.1 to 2 pixels.
+  jitter_p, grayscale_p, blur_p, solarize_p, flip_p: probabilities; in recipes of unlike views a tuple holds one a view.
+    The blur kernel spans a tenth of the side, its sigma is uniform in 0.1 to 2 pixels.
   small, small_size, small_scale: number, side and crop of the small views of a multi-crop; small_size 0 is 3/7 of the
     large side (96 of 224) as a multiple of 4.
 """

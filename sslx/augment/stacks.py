@@ -10,8 +10,7 @@ from sslx import errors
 from sslx.augment import blur, color, crop, geometry, tone
 from sslx.augment.jitter import color_jitter
 
-OPERATIONS = ("brightness", "contrast", "saturation", "hue")
-INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
+JITTERED = ("brightness", "contrast", "saturation", "hue")
 
 
 def check(**lengths):
@@ -54,26 +53,32 @@ def stack(*, views=0, size, small_size=None, scale, flip_p, jitter=(0, 0, 0, 0),
   views: 0 for one view [B, h, w, C], else their number: [B, V, h, w, C]. size, small_size: see `sides`.
   """
   check(scale=(scale, 2), jitter=(jitter, 4))
-  if interpolation not in INTERPOLATIONS:
-    raise errors.unknown("interpolation of an augmentation", interpolation, INTERPOLATIONS)
+  if interpolation not in crop.METHODS:
+    raise errors.unknown("interpolation of an augmentation", interpolation, crop.METHODS)
   possible = lambda p: isinstance(p, jax.Array) or p > 0
 
-  def view(key, image, blur_p=blur_p, solarize_p=solarize_p):
+  def view(key, image, flip_p, jitter_p, grayscale_p, blur_p, solarize_p):
     keys = jax.random.split(key, 6)
     image = color.to_float(image)
     out = sides(image, size, small_size)
     image = crop.random_resized_crop(keys[0], image, size=out, scale=scale, method=interpolation)
-    if flip_p:
+    if possible(flip_p):
       image = geometry.random_flip_left_right(keys[1], image, p=flip_p)
-    if jitter_p and any(jitter):
-      image = color_jitter(keys[2], image, **dict(zip(OPERATIONS, jitter, strict=True)), p=jitter_p)
-    if grayscale_p:
+    if possible(jitter_p) and any(jitter):
+      image = color_jitter(keys[2], image, **dict(zip(JITTERED, jitter, strict=True)), p=jitter_p)
+    if possible(grayscale_p):
       image = color.random_grayscale(keys[3], image, p=grayscale_p)
     if possible(blur_p):
       kernel = max(3, round(0.1 * min(out)) // 2 * 2 + 1)
       image = blur.random_gaussian_blur(keys[4], image, kernel_size=kernel, p=blur_p)
     return tone.random_solarize(keys[5], image, p=solarize_p) if possible(solarize_p) else image
-  return several(view, views, blur_p=blur_p, solarize_p=solarize_p) if views else view
+  p = {"flip_p": flip_p, "jitter_p": jitter_p, "grayscale_p": grayscale_p, "blur_p": blur_p, "solarize_p": solarize_p}
+  if views:
+    return several(view, views, **p)
+  for name, value in p.items():
+    if isinstance(value, tuple | list):
+      raise errors.UsageError(f"{name} of an augmentation is {value!r}; views of this recipe are alike: one number")
+  return lambda key, image: view(key, image, **p)
 
 
 def sizes(*augs):

@@ -80,7 +80,8 @@ def make(encoder, *, temperature=0.2, centroid_temp=0.1, momentum=0.99, queue=98
     off = root(jnp.mean(both**2, where=~eye))
     feature = 5 * (on + off)
     state["queue"] = base.push(state["queue"], losses.unit(t[0]))
-    metrics = {"neighbour": neighbour, "centroid": centroid, "feature": feature, "z_std": losses.feature_std(z[0])}
+    metrics = {"neighbour": neighbour, "centroid": centroid, "feature": feature, "z_std": losses.feature_std(z[0]),
+               **base.found(near[0][:, 0], p[1], p[1])}
     return (neighbour + centroid + feature) / 2, (state, metrics)
 
   return base.Method(init, base.augmented(aug), loss, lambda params, state: base.kept("net", params, state),

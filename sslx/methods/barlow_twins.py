@@ -10,7 +10,7 @@ CITE = r"""@inproceedings{zbontar2021barlow,
   booktitle={ICML}, year={2021}}"""
 
 
-def make(encoder, *, lambd=5e-3, scale=1.0, widths=(8192, 8192, 8192), aug=recipes.simclr()):
+def make(encoder, *, lambd=5e-3, scale=1.0, widths=(8192, 8192, 8192), aug=recipes.barlow()):
   """Barlow Twins on `encoder`.
 
   Args:

@@ -11,12 +11,13 @@ CITE = r"""@inproceedings{grill2020byol,
   booktitle={NeurIPS}, year={2020}}"""
 
 
-def make(encoder, *, momentum=0.996, widths=(4096, 256), predictor=(4096, 256), aug=recipes.byol()):
+def make(encoder, *, momentum=0.996, widths=(4096, 256), predictor=(4096, 256), last_norm=False, aug=recipes.byol()):
   """BYOL on `encoder`.
 
   Args:
     momentum: of the target at the start; it climbs to 1 along half a cosine.
     widths, predictor: of the projector's and the predictor's layers, with batch norm after the hidden ones.
+    last_norm: batch norm after the projector's last layer too, as in SimSiam; short runs need it.
     aug: (key, image) -> views.
 
   The loss is the mean of the two directions, of which the paper takes the sum.
@@ -24,5 +25,5 @@ def make(encoder, *, momentum=0.996, widths=(4096, 256), predictor=(4096, 256), 
   def objective(p, t, pairs, queue, progress):
     return base.mean(2 + 2 * losses.negative_cosine(p[j], t[i]) for i, j in pairs), {}
 
-  return base.siamese(base.Network(encoder, heads.MLP(widths, norm=True)), aug, objective,
+  return base.siamese(base.Network(encoder, heads.MLP(widths, norm=True, last_norm=last_norm)), aug, objective,
                       predictor=heads.MLP(predictor, norm=True), momentum=lambda s: base.cosine(momentum, 1.0, s))

@@ -12,7 +12,7 @@ CITE = """@inproceedings{hadsell2006drlim,
   booktitle={CVPR}, year={2006}}"""
 
 
-def make(encoder, *, margin=1.0, labels=False, widths=(128, 128), norm=True, aug=recipes.simclr()):
+def make(encoder, *, margin=10.0, labels=False, widths=(128, 128), norm=True, aug=recipes.simclr()):
   """A siamese network on `encoder`; each batch gives as many like pairs as unlike ones.
 
   Args:

@@ -1,5 +1,7 @@
 """SupCon (Khosla et al., 2020): all views of all images of a class attract, the rest repel."""
 
+import jax.numpy as jnp
+
 from sslx import heads, losses
 from sslx.augment import recipes
 from sslx.methods import base
@@ -21,7 +23,8 @@ def make(encoder, *, temperature=0.1, widths=(2048, 128), norm=False, aug=recipe
   """
   def objective(z, views, rng, progress):                                               # z [V, B, K]
     labels = views["label"][None].repeat(len(z), 0).ravel()                             # [V * B]
-    return losses.supcon(z.reshape(-1, z.shape[-1]), labels, temperature=temperature), {}
+    found = base.found(z[0], z[1], jnp.concatenate(z[:2]), itself=jnp.arange(z.shape[1]))
+    return losses.supcon(z.reshape(-1, z.shape[-1]), labels, temperature=temperature), found
 
   net = base.Network(encoder, heads.MLP(widths, norm))
   return base.joint(net, aug, objective, reads=("image", "label"), affinity=True)

@@ -78,7 +78,7 @@ def test_sums_are_the_products(monkeypatch, method, size):
   """The form for CPUs, sums of rows, and the one for all else, matrix products, are one resampling."""
   x, key = jax.random.uniform(jax.random.key(6), (9, 12, 10, 2)), jax.random.key(5)
   box = draw((9,), (12, 10), scale=(0.05, 1.0), ratio=(0.5, 2.0))(key)
-  cut = lambda x, box: crop.crop_resize(x, box, size, method=method)
+  cut = lambda x, box: crop._cut.__wrapped__(x, tuple(map(jnp.asarray, box)), size, method)      # compiled anew
   one = lambda x: (cut(x, box), cut(x[0], (2, 1, 7, 6)))
   text = jax.jit(one).lower(x).as_text()
   sums = jax.jit(one, compiler_options={"xla_backend_optimization_level": 3})(x)               # as outside of tests
@@ -86,6 +86,14 @@ def test_sums_are_the_products(monkeypatch, method, size):
   assert "dot_general" not in text and "gather" not in jax.jit(lambda x: one(x)).lower(x).as_text()
   for a, b in zip(sums, jax.jit(lambda x: one(x), compiler_options=QUICK)(x), strict=True):
     np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_boxes_beyond_the_image_are_cut_to_it():
+  x = jax.random.uniform(jax.random.key(6), (8, 9, 3))
+  for method in crop.METHODS:
+    for box, within in (((-2, -3, 6, 8), (0, 0, 4, 5)), ((4, 5, 9, 9), (4, 5, 4, 4)), ((-3, -3, 30, 30), (0, 0, 8, 9))):
+      out, want = (augment.crop_resize(x, b, (5, 4), method=method) for b in (box, within))
+      assert np.array_equal(out, want) and np.isfinite(out).all()
 
 
 def test_random_resized_crop_cuts_its_box():

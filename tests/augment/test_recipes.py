@@ -150,6 +150,25 @@ def test_the_second_of_fixmatch_is_distorted():
   np.testing.assert_allclose(plain[:, 0], 0.2, atol=1e-6)
   grey = np.isclose(plain[:, 1, ..., 0], 0.5).sum((1, 2))
   assert grey.min() >= 4 and grey.max() == 16
+  darker, = jax.jit(recipes.make("fixmatch", operations=("brightness",), cutout=0.0), compiler_options=QUICK)(KEY, x)
+  np.testing.assert_allclose(darker[:, 0], 0.2, atol=1e-6)
+  assert (np.abs(darker[:, 1] - 0.2).max((1, 2, 3)) > 1e-3).mean() > 0.9
+
+
+def test_interpolation_reaches_the_crop():
+  plain = {"flip_p": 0.0, "size": 20}
+  seen = [np.asarray(recipes.make("mae", interpolation=m, **plain)(KEY, X)) for m in ("bilinear", "bicubic", "nearest")]
+  assert all(np.abs(a - b).max() > 1e-2 for a, b in zip(seen, seen[1:] + seen[:1], strict=True))
+
+
+def test_probabilities_of_unlike_views():
+  """A tuple holds one a view where views are unlike; elsewhere it is refused."""
+  out, = recipes.make("byol", scale=(1.0, 1.0), jitter_p=0.0, grayscale_p=(1.0, 0.0), blur_p=0.0, solarize_p=0.0,
+                      flip_p=0.0)(KEY, X)
+  grey = np.ptp(np.asarray(out), -1).max((2, 3)) < 1e-6
+  assert grey[:, 0].all() and not grey[:, 1].any()
+  with pytest.raises(errors.UsageError, match="jitter_p.*one number"):
+    recipes.make("simclr", jitter_p=(0.8, 0.5))
 
 
 def test_simclr_size_and_switches():
