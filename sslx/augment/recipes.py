@@ -142,7 +142,7 @@ def fixmatch(*, translate=0.125, flip_p=0.5, num=2, cutout=0.5, operations=auto.
 
   Args:
     translate: largest move, a share of the side; what comes in is mirrored.
-    num, operations: drawn for the second view, at any magnitudes: see `augment.rand_augment`.
+    num, operations: drawn for the second view, at any magnitudes, with the ranges and the cost of `rand_augment`.
     cutout: side of the erased square, a share of the view's; 0 for none.
   """
   def weak(key, image):
@@ -175,15 +175,16 @@ def rand_augment(*, size=0, scale=(0.08, 1.0), flip_p=0.5, num=2, magnitude=9, e
   """RandAugment (Cubuk et al., 2020): crop, flip, `num` drawn operations, random erasing (Zhong et al., 2017).
 
   Args:
-    num, magnitude, operations: see `augment.rand_augment`; without "equalize" it is far cheaper.
-    erase_p: probability of a black rectangle.
+    num, magnitude, operations: see `augment.rand_augment`. All of them run on every image and one is kept, so the
+      recipe is dear (experiments/results/views.md); without "equalize" it is far cheaper.
+    erase_p: probability of a black rectangle, as in torchvision's training recipe; the paper has none.
   """
   change = functools.partial(auto.rand_augment, num=num, magnitude=magnitude, operations=operations)
   return _automatic(change, size, scale, flip_p, erase_p)
 
 
 def trivial_augment(*, size=0, scale=(0.08, 1.0), flip_p=0.5, erase_p=0.0, operations=auto.OPERATIONS):
-  """TrivialAugment (Mueller & Hutter, 2021): crop, flip, one drawn operation; options as of `rand_augment`."""
+  """TrivialAugment (Mueller & Hutter, 2021): crop, flip, one drawn operation; options and cost as of `rand_augment`."""
   return _automatic(functools.partial(auto.trivial_augment, operations=operations), size, scale, flip_p, erase_p)
 
 
