@@ -6,6 +6,7 @@ parameters are those of the global batch after `pmean` (under shard_map with che
 Arithmetic is never below float32.
 """
 
+from sslx.losses.adversarial import gan_critic, gan_generator, weighted_l2
 from sslx.losses.batch import unit
 from sslx.losses.clustering import sinkhorn, swav
 from sslx.losses.collapse import alignment, alpha_req, effective_rank, feature_std, uniformity
@@ -16,7 +17,8 @@ from sslx.losses.redundancy import barlow_twins, vibcreg, vicreg, whiten, wmse
 from sslx.losses.spread import koleo, sigreg
 
 __all__ = [
-  "alignment", "alpha_req", "barlow_twins", "clip", "dcl", "dino", "effective_rank", "feature_std", "info_nce", "koleo",
-  "negative_cosine", "ntxent", "pair", "ressl", "siglip", "sigreg", "sinkhorn", "supcon", "swav", "triplet",
-  "triplet_hard", "triplet_semihard", "uniformity", "unit", "vibcreg", "vicreg", "whiten", "wmse",
+  "alignment", "alpha_req", "barlow_twins", "clip", "dcl", "dino", "effective_rank", "feature_std", "gan_critic",
+  "gan_generator", "info_nce", "koleo", "negative_cosine", "ntxent", "pair", "ressl", "siglip", "sigreg", "sinkhorn",
+  "supcon", "swav", "triplet", "triplet_hard", "triplet_semihard", "uniformity", "unit", "vibcreg", "vicreg",
+  "weighted_l2", "whiten", "wmse",
 ]

@@ -211,3 +211,16 @@ def sigreg(z, directions, knots=17, t_max=3.0):
     phi = np.exp(1j * np.outer(t, z @ a)).mean(1)
     values.append(len(z) * np.trapezoid(np.abs(phi - np.exp(-t**2 / 2))**2 * np.exp(-t**2 / 2), t))
   return np.mean(values)
+
+
+def weighted_l2(predicted, target, weight):
+  total = sum(w * np.mean((p - t) ** 2) for p, t, w in zip(predicted, target, weight, strict=True))
+  return total / sum(weight)
+
+
+def gan_critic(real, fake):
+  return -np.mean([log_sigmoid(v) for v in real.ravel()]) - np.mean([log_sigmoid(-v) for v in fake.ravel()])
+
+
+def gan_generator(fake):
+  return -np.mean([log_sigmoid(v) for v in fake.ravel()])

@@ -12,6 +12,7 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(0, 1, (3, 6, 4))                            # up to three arrays [B, D] a loss
 LABELS = np.array([0, 1, 0, 2, 1, 0])                      # one row has no positive
 QUEUE = RNG.normal(0, 1, (5, 4))
+WEIGHT = np.array([0.0, 1, 2, 1, 0, 10])
 KEY = jax.random.key(3)
 
 
@@ -57,6 +58,10 @@ CASES = {
            lambda x, h: reference.dino(x, X[1:] * 0.1, X[0, 0], h[0]), [0.5]),
   "ressl": (lambda x, h: losses.ressl(x[0], X[1], QUEUE, student_temp=h[0]),
             lambda x, h: reference.ressl(x[0], X[1], QUEUE, h[0]), [0.2]),
+  "weighted_l2": (lambda x, h: losses.weighted_l2(x[0], x[1], WEIGHT),
+                  lambda x, h: reference.weighted_l2(x[0], x[1], WEIGHT), []),
+  "gan_critic": (lambda x, h: losses.gan_critic(x[0], x[1]), lambda x, h: reference.gan_critic(x[0], x[1]), []),
+  "gan_generator": (lambda x, h: losses.gan_generator(x[0]), lambda x, h: reference.gan_generator(x[0]), []),
   "koleo": (lambda x, h: losses.koleo(x[0]), lambda x, h: reference.koleo(x[0]), []),
   "sigreg": (lambda x, h: losses.sigreg(KEY, x[0], slices=7),
              lambda x, h: reference.sigreg(x[0], np.asarray(directions(x[0]), float)), []),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sslx import encoders, errors
-from sslx.methods import autoencoder
+from sslx.methods import autoencoder, context_encoder
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(0.1, 0.9, (4, 16, 16, 3)).astype(np.float32)
@@ -45,3 +45,58 @@ def test_autoencoder_is_judged_by_the_clean_image():
   assert list(shown) == ["clean", "input", "output"] and np.allclose(shown["output"], 0.5)
   with pytest.raises(errors.UsageError, match="did you mean mask"):
     autoencoder.make(small(), corruption="masks")
+
+
+def test_context_encoder_hides_a_share():
+  for region in ("center", "random"):
+    method = context_encoder.make(small(), region=region, share=0.25, aug=one)
+    hidden = np.asarray(method.views(KEY, {"image": IMAGES})["hidden"][:, 0])
+    np.testing.assert_array_equal(hidden.sum((1, 2)), 64)
+    assert (hidden[:, 4:12, 4:12].all()) == (region == "center")
+    np.testing.assert_array_equal(context_encoder.around(jnp.asarray(hidden[:1]), 2)[0], ring(hidden[0], 2))
+
+
+def ring(hidden, overlap):
+  """Pixels seen within a square of `overlap` about a hidden one, one by one."""
+  near = np.zeros_like(hidden)
+  for y, x in np.argwhere(hidden):
+    near[max(0, y - overlap):y + overlap + 1, max(0, x - overlap):x + overlap + 1] = True
+  return near & ~hidden
+
+
+def test_context_encoder_weighs_the_margin_and_never_sees_the_hidden():
+  method = context_encoder.make(small(), objective="l2", overlap=1, overlap_weight=10.0, aug=one)
+  params, state = method.init(KEY, {"image": IMAGES})
+  views = method.views(KEY, {"image": IMAGES})
+  out = method.show(params, state, views)["output"]
+  hidden = np.asarray(views["hidden"][:, 0])
+  other = {**views, "image": (jnp.where(views["hidden"][..., None], 0.3, views["image"][0]),)}
+  np.testing.assert_array_equal(out, method.show(params, state, other)["output"])       # the hidden pixels do not leak
+  params["net"]["decoder"]["pixels"] = jax.tree.map(jnp.zeros_like, params["net"]["decoder"]["pixels"])
+  value, (_, metrics) = method.loss(params, state, views, KEY, 0.0)
+  weight = hidden + 10.0 * ring(hidden[0], 1)
+  np.testing.assert_allclose(value, np.sum(weight[..., None] * (0.5 - IMAGES) ** 2) / weight.sum() / 3, rtol=1e-5)
+  np.testing.assert_allclose(metrics["l2"], np.mean((0.5 - IMAGES[hidden]) ** 2), rtol=1e-5)
+
+
+def gradients(**options):
+  method = context_encoder.make(small(), aug=one, width=4, critic_width=4, **options)
+  params, state = method.init(KEY, {"image": IMAGES})
+  views = method.views(KEY, {"image": IMAGES})
+  return jax.jit(jax.grad(lambda p: method.loss(p, state, views, KEY, 0.0)[0]))(params)
+
+
+def same(a, b):
+  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6), a, b)
+
+
+def test_context_encoder_keeps_painter_and_critic_apart():
+  plain = gradients(objective="l2")
+  deaf = gradients(objective="joint", lambda_rec=1.0, lambda_adv=0.0)
+  moved = gradients(objective="joint", lambda_rec=0.0, lambda_adv=3.0)
+  none = gradients(objective="joint", lambda_rec=0.0, lambda_adv=0.0)
+  assert set(plain) == {"net"} and set(deaf) == {"net", "critic"}
+  same(plain["net"], deaf["net"])                                        # nothing of the critic's loss in the painter
+  assert all(not np.any(g) for g in jax.tree.leaves(none["net"]))        # exactly
+  same(deaf["critic"], moved["critic"])                                  # nothing of the painter's in the critic
+  assert max(np.abs(g).max() for g in jax.tree.leaves(moved["net"])) > 0

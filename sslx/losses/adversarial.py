@@ -1,0 +1,38 @@
+"""Reconstruction with weights, and adversaries. Means over examples that do not see each other."""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from sslx.losses.batch import wide
+
+
+def weighted_l2(predicted, target, weight):
+  """Context encoders (Pathak et al., 2016, eq. 1): the squared error, a mean by weight over places.
+
+  Args:
+    predicted, target: [..., C].
+    weight: [...], of each place, not negative and not all 0.
+  """
+  chex.assert_equal_shape([predicted, target])
+  chex.assert_shape(weight, predicted.shape[:-1])
+  weight = wide(weight)
+  return jnp.sum(weight * jnp.mean((wide(predicted) - wide(target)) ** 2, -1)) / jnp.sum(weight)
+
+
+def gan_critic(real, fake):
+  """The critic's loss of a GAN (Goodfellow et al., 2014, eq. 1), minus the mean of log D(real) + log(1 - D(fake)).
+
+  Args:
+    real, fake: logits of D, of any shape. The generator's gradient is the caller's to stop.
+  """
+  return jnp.mean(jax.nn.softplus(-wide(real))) + jnp.mean(jax.nn.softplus(wide(fake)))
+
+
+def gan_generator(fake):
+  """The generator's loss of a GAN that does not saturate (Goodfellow et al., 2014, section 3): -mean of log D(fake).
+
+  Args:
+    fake: logits of D, of any shape. The critic's gradient is the caller's to stop.
+  """
+  return jnp.mean(jax.nn.softplus(-wide(fake)))
