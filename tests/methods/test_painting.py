@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from sslx import encoders, errors
-from sslx.methods import autoencoder, context_encoder
+from sslx.augment import lab
+from sslx.methods import autoencoder, colorization, context_encoder
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(0.1, 0.9, (4, 16, 16, 3)).astype(np.float32)
@@ -100,3 +101,43 @@ def test_context_encoder_keeps_painter_and_critic_apart():
   assert all(not np.any(g) for g in jax.tree.leaves(none["net"]))        # exactly
   same(deaf["critic"], moved["critic"])                                  # nothing of the painter's in the critic
   assert max(np.abs(g).max() for g in jax.tree.leaves(moved["net"])) > 0
+
+
+def test_soft_colors_and_the_annealed_mean():
+  bins = lab.bins()
+  ab = RNG.uniform(-40, 40, (7, 2))
+  index, share = colorization.soft(jnp.asarray(ab, jnp.float32), bins, 5.0)
+  for one_ab, i, w in zip(ab, np.asarray(index), np.asarray(share), strict=True):
+    distance = np.linalg.norm(bins - one_ab, axis=1)
+    np.testing.assert_array_equal(i, np.argsort(distance)[:5])
+    want = np.exp(-distance[i] ** 2 / 50)
+    np.testing.assert_allclose(w, want / want.sum(), rtol=1e-3)
+  logits = RNG.normal(size=(3, len(bins)))
+  p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+  sharp = p ** (1 / 0.38)                                                # as in the paper, of probabilities
+  want = (sharp / sharp.sum(1, keepdims=True)) @ bins
+  np.testing.assert_allclose(colorization.annealed_mean(jnp.asarray(logits), bins, 0.38), want, rtol=1e-3, atol=1e-3)
+
+
+def test_rare_colors_weigh_more():
+  prior = np.array([0.7, 0.2, 0.1, 0.0])
+  w = np.asarray(colorization.weights(jnp.asarray(prior), 0.5))
+  np.testing.assert_allclose(w @ prior, 1, rtol=1e-6)
+  np.testing.assert_allclose(w[3] / w[0], (0.35 + 0.125) / 0.125, rtol=1e-5)
+  np.testing.assert_allclose(colorization.weights(jnp.asarray(prior), 1.0), 1, rtol=1e-6)
+
+
+def test_colorization_loss_is_the_weighted_cross_entropy_and_sees_no_color():
+  method = colorization.make(small(), reduce=4, width=4, kept=0.5, aug=one)
+  params, state = method.init(KEY, {"image": IMAGES})
+  views = method.views(KEY, {"image": IMAGES})
+  assert views["ab"].shape == (4, 1, 4, 4, 2)
+  np.testing.assert_array_equal(views["grey"][..., 0], views["grey"][..., 2])
+  params["net"]["decoder"]["pixels"] = jax.tree.map(jnp.zeros_like, params["net"]["decoder"]["pixels"])
+  value, (after, _) = method.loss(params, state, views, KEY, 0.0)
+  bins = lab.bins()
+  near = np.argmin(np.linalg.norm(np.asarray(views["ab"])[..., None, :] - bins, axis=-1), -1).ravel()
+  prior = 0.5 / len(bins) + 0.5 * np.bincount(near, minlength=len(bins)) / len(near)
+  np.testing.assert_allclose(after["prior"], prior, rtol=1e-5)
+  w = np.asarray(colorization.weights(jnp.asarray(prior), 0.5))
+  np.testing.assert_allclose(value, np.mean(w[near]) * np.log(len(bins)), rtol=1e-4)

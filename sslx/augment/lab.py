@@ -1,0 +1,52 @@
+"""CIE Lab of sRGB, white D65. Images are floats [..., H, W, 3] in [0, 1]; L is in 0 to 100, a and b about +-110."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
+                [0.0193339, 0.1191920, 0.9503041]])
+TO = XYZ / XYZ.sum(1, keepdims=True)                                 # linear RGB -> XYZ as shares of white
+FROM = np.linalg.inv(TO)
+EDGE = 6 / 29
+
+
+def _mixed(image, matrix):
+  return jnp.einsum("...c,dc->...d", image, jnp.asarray(matrix, image.dtype), precision="highest")
+
+
+def rgb_to_lab(image):
+  """sRGB -> Lab."""
+  linear = jnp.where(image <= 0.04045, image / 12.92, ((jnp.maximum(image, 0.04045) + 0.055) / 1.055) ** 2.4)
+  xyz = _mixed(linear, TO)
+  f = jnp.where(xyz > EDGE**3, jnp.cbrt(jnp.maximum(xyz, EDGE**3)), xyz / (3 * EDGE**2) + 4 / 29)
+  x, y, z = f[..., 0], f[..., 1], f[..., 2]
+  return jnp.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
+
+
+def lab_to_rgb(image):
+  """Lab -> sRGB; what sRGB does not hold is clipped to [0, 1]."""
+  y = (image[..., 0] + 16) / 116
+  f = jnp.stack([y + image[..., 1] / 500, y, y - image[..., 2] / 200], -1)
+  linear = jnp.clip(_mixed(jnp.where(f > EDGE, f**3, 3 * EDGE**2 * (f - 4 / 29)), FROM), 0, 1)
+  return jnp.where(linear <= 0.0031308, 12.92 * linear, 1.055 * jnp.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)
+
+
+@functools.cache
+def bins(step=10, levels=256):
+  """The colours (a, b) [Q, 2] of a grid that are a corner of a cell with colours of sRGB in it; 309 at a step of 10.
+
+  Found on the faces of the cube of `levels`^3 colours, where a and b are largest.
+  """
+  line, cells = np.linspace(0, 1, levels), set()
+  plane = np.stack(np.meshgrid(line, line, indexing="ij"), -1)
+  for channel, value in itertools.product(range(3), (0.0, 1.0)):
+    rgb = np.insert(plane, channel, value, axis=-1)
+    with jax.ensure_compile_time_eval():
+      ab = np.asarray(rgb_to_lab(jnp.asarray(rgb)))[..., 1:]
+    cells |= set(map(tuple, np.unique(np.floor(ab.reshape(-1, 2) / step).astype(int), axis=0)))
+  corners = {(a + i, b + j) for a, b in cells for i in (0, 1) for j in (0, 1)}
+  return step * np.array(sorted(corners), np.float32)

@@ -1,0 +1,113 @@
+"""Colorization (Zhang et al., 2016): the colours of an image from its lightness."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sslx import augment, errors, heads
+from sslx.augment import lab, recipes
+from sslx.methods import base
+
+CITE = """@inproceedings{zhang2016colorful,
+  title={Colorful Image Colorization},
+  author={Zhang, Richard and Isola, Phillip and Efros, Alexei A.},
+  booktitle={ECCV}, year={2016}}"""
+
+
+class Painter(nn.Module):
+  """An encoder's grid and a decoder on it: x [B, H, W, C] -> [B, h, w, K]."""
+  encoder: nn.Module
+  decoder: nn.Module
+
+  def __call__(self, x, train=False):
+    return self.decoder(self.encoder.features(x, train)["grid"], train)
+
+
+def soft(ab, bins, sigma, number=5):
+  """(index, weight) [..., number] of the bins [Q, 2] nearest to ab [..., 2], the nearest first; weights sum to one."""
+  square = jnp.sum((ab[..., None, :] - bins) ** 2, -1)                                  # [..., Q]
+  near, index = jax.lax.top_k(-square, number)
+  return index, jax.nn.softmax(near / (2 * sigma**2))
+
+
+def annealed_mean(logits, bins, temperature):
+  """The mean of the bins [Q, 2] under the sharpened distribution: logits [..., Q] -> ab [..., 2]."""
+  return jnp.einsum("...q,qc->...c", jax.nn.softmax(logits / temperature), bins, precision="highest")
+
+
+def weights(prior, uniform):
+  """Class weights [Q] that are rarer colours' the larger, of mean one under the prior [Q] (eq. 4)."""
+  w = 1 / ((1 - uniform) * prior + uniform / len(prior))
+  return w / jnp.sum(prior * w)
+
+
+def make(encoder, *, objective="classes", uniform=0.5, kept=0.99, temperature=0.38, sigma=5.0, reduce=4, width=32,
+         aug=recipes.mae()):
+  """Colorization on `encoder`, which sees the lightness in every channel. Images that are not RGB have no colours.
+
+  Args:
+    objective: "classes", a distribution over bins of colours at every place; or "l2", the colour itself.
+    uniform: share of the uniform distribution in the one that rare colours are weighed by; 1 weighs all alike.
+    kept: share of the old distribution of colours that is kept at each step; it is learnt from the data as they come.
+    temperature: of the annealed mean that gives a colour for a distribution.
+    sigma: of the Gaussian that spreads a true colour over its five nearest bins.
+    reduce: how many times smaller than the view the predicted map is.
+    width: channels of the decoder at full size.
+    aug: (key, image) -> view.
+  """
+  if objective not in ("classes", "l2"):
+    raise errors.unknown("objective", objective, ("classes", "l2"))
+  bins = lab.bins()
+  outputs = len(bins) if objective == "classes" else 2
+
+  def net(x):
+    return Painter(encoder, heads.Decoder((-(-x.shape[1] // reduce), -(-x.shape[2] // reduce), outputs), width))
+
+  def views(rng, batch):
+    x = recipes.views(aug, rng, batch["image"], number=1)[0]                            # [B, V, h, w, C]
+    rgb = x if x.shape[-1] == 3 else jnp.broadcast_to(x.mean(-1, keepdims=True), (*x.shape[:-1], 3))
+    light, ab = jnp.split(lab.rgb_to_lab(rgb), [1], -1)
+    small = (-(-x.shape[2] // reduce), -(-x.shape[3] // reduce))
+    grey = jnp.broadcast_to(light / 100, x.shape)
+    return {"image": (x,), "grey": grey, "ab": augment.resize(ab, small)}
+
+  def init(rng, batch):
+    r_views, r_net = jax.random.split(rng)
+    x = jax.eval_shape(views, r_views, batch)["grey"]
+    x = jax.ShapeDtypeStruct((1, *x.shape[2:]), x.dtype)
+    params, stats = base.init(net(x), r_net, x)
+    state = {"prior": jnp.full(len(bins), 1 / len(bins), float)} if objective == "classes" else {}
+    return {"net": params}, {"net": stats, **state}
+
+  def answer(params, state, views, rng=None):
+    x = views["grey"].reshape(-1, *views["grey"].shape[2:])
+    return base.forward(net(x), params["net"], state["net"], x, rng=rng)
+
+  def color(out):
+    return annealed_mean(out, bins, temperature) if objective == "classes" else 110 * out
+
+  def loss(params, state, views, rng, progress):
+    out, stats = answer(params, state, views, rng)
+    ab, state, metrics = views["ab"].reshape(*out.shape[:-1], 2), {**state, "net": stats}, {}
+    if objective == "classes":
+      index, share = soft(ab, bins, sigma)                                              # [B, h, w, 5]
+      seen = jnp.mean(jax.nn.one_hot(index[..., 0].ravel(), outputs, dtype=state["prior"].dtype), 0)
+      state["prior"] = kept * state["prior"] + (1 - kept) * seen
+      cross = jax.nn.logsumexp(out, -1) - jnp.sum(share * jnp.take_along_axis(out, index, -1), -1)
+      value = jnp.mean(weights(state["prior"], uniform)[index[..., 0]] * cross)
+      best = jax.lax.top_k(jax.lax.stop_gradient(out), 5)[1]
+      metrics["top5"] = jnp.mean(jnp.any(best == index[..., :1], -1), dtype=value.dtype)
+    else:
+      value = jnp.mean(jnp.sum((out - ab / 110) ** 2, -1)) / 2
+    root = lambda away: jnp.sqrt(jnp.mean(jnp.sum(away**2, -1)))
+    metrics["ab_rmse"] = root(jax.lax.stop_gradient(color(out)) - ab)
+    metrics["ab_rmse_of_mean"] = root(ab - ab.mean((0, 1, 2)))
+    return value, (state, metrics)
+
+  def show(params, state, views):
+    light = 100 * views["grey"][:, 0, ..., :1]
+    ab = color(answer(params, state, views)[0])[::views["grey"].shape[1]]
+    ab = augment.resize(ab, light.shape[1:3])
+    return {"input": views["grey"][:, 0], "output": lab.lab_to_rgb(jnp.concatenate([light, ab], -1))}
+
+  return base.Method(init, views, loss, lambda params, state: base.kept("net", params, state), show=show)

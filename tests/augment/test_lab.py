@@ -1,0 +1,33 @@
+"""Lab against published values, there and back, and the bins of colours."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sslx.augment import lab
+
+
+@pytest.mark.parametrize("rgb, want", [                      # Lindbloom's calculator, sRGB, D65
+  ((1, 1, 1), (100, 0, 0)), ((0, 0, 0), (0, 0, 0)), ((1, 0, 0), (53.24, 80.09, 67.20)),
+  ((0, 1, 0), (87.73, -86.18, 83.18)), ((0, 0, 1), (32.30, 79.19, -107.86)), ((0, 1, 1), (91.11, -48.09, -14.13)),
+  ((1, 0, 1), (60.32, 98.23, -60.82)), ((1, 1, 0), (97.14, -21.55, 94.48)), ((0.5, 0.5, 0.5), (53.39, 0, 0))])
+def test_known_values(rgb, want):
+  np.testing.assert_allclose(lab.rgb_to_lab(jnp.array(rgb, float)), want, atol=0.02)
+
+
+def test_there_and_back():
+  x = np.random.default_rng(0).random((2, 9, 9, 3), np.float32)
+  x[0, 0, :, :] *= 0.05                                      # the linear part of the curve too
+  np.testing.assert_allclose(lab.lab_to_rgb(lab.rgb_to_lab(jnp.asarray(x))), x, atol=2e-4)
+  outside = np.asarray(lab.lab_to_rgb(jnp.array([50.0, 120, -120])))
+  assert outside.min() >= 0 and outside.max() <= 1
+
+
+def test_bins_surround_every_color():
+  bins = lab.bins()
+  assert bins.shape == (309, 2) and not (bins % 10).any()
+  assert (bins.min(0) == [-90, -110]).all() and (bins.max(0) == [100, 100]).all()
+  ab = np.asarray(lab.rgb_to_lab(jnp.asarray(np.random.default_rng(0).random((500, 3)))))[:, 1:]
+  known = {tuple(b) for b in bins.astype(int)}
+  for a, b in 10 * np.floor(ab / 10).astype(int):
+    assert {(a, b), (a + 10, b), (a, b + 10), (a + 10, b + 10)} <= known
