@@ -1,11 +1,19 @@
 """Puzzles: what was turned, cut, moved and shuffled, and that the answers are those of the pixels."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from small import IMAGES, Linear, several
 
-from sslx.methods import rotation
+from sslx import errors
+from sslx.augment import tiles
+from sslx.methods import jigsaw, patch_position, rotation
+
+KEY = jax.random.key(0)
+RAMP = np.stack(np.broadcast_arrays(*np.mgrid[:24, :24], 0), -1)[None].repeat(6, 0) / np.float32(32)   # y, x, 0
 
 one = lambda key, image: jnp.asarray(image, float)
 
@@ -37,3 +45,81 @@ def test_rotation_is_shown_turned_back():
   shown = method.show(params, state, method.views(jax.random.key(0), {"image": IMAGES}))
   np.testing.assert_array_equal(shown["turned"][1], np.rot90(IMAGES[1]))
   np.testing.assert_array_equal(shown["turned back as predicted"][1], np.rot90(IMAGES[1], 1 - 2))
+
+
+def test_patches_lie_where_the_answer_says():
+  method = patch_position.make(Linear(), color="keep", gap=0.5, jitter=0.2, aug=one)
+  batch = {"image": RAMP.repeat(20, 0)}
+  views = method.views(KEY, batch)
+  (x,), position = views["image"], np.asarray(views["position"])
+  p, step, move, room = patch_position.layout(24, 0, 0.5, 0.2)
+  assert x.shape == (120, 2, p, p, 3) and set(position) == set(range(8)) and room >= 0
+  at = np.round(np.asarray(x[:, :, 0, 0, :2]) * 32)                             # each patch's top and left
+  assert at.min() >= 0 and at.max() + p <= 24
+  apart = at[:, 1] - at[:, 0]
+  side = np.array([(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)])[position]
+  assert np.abs(apart - side * step).max() == 2 * move > 0
+  assert np.abs(apart).max(1).min() >= p                                        # never do two patches overlap
+  with pytest.raises(errors.UsageError, match="are more than 24 pixels"):
+    patch_position.layout(24, 9, 0.5, 0.0)
+
+
+def test_dropped_colors_leave_one_channel():
+  x = np.random.default_rng(0).random((5, 2, 6, 6, 3), np.float32)
+  y = np.asarray(tiles.drop_colors(KEY, jnp.asarray(x), noise=0.0))
+  kept = (x == y).all((2, 3))
+  np.testing.assert_array_equal(kept.sum(-1), 1)
+  middle = x[kept[..., None, None, :].repeat(6, 2).repeat(6, 3)].reshape(5, 2, 36).mean(-1)
+  for c in range(3):
+    lost = ~kept[..., c]
+    want = np.broadcast_to(middle[lost][:, None, None], (lost.sum(), 6, 6))
+    np.testing.assert_allclose(y[..., c][lost], want, rtol=1e-5)
+  assert set(np.argmax(kept, -1).ravel()) == {0, 1, 2}
+
+
+def test_standardized_tiles():
+  x = np.random.default_rng(0).random((2, 3, 6, 6, 3), np.float32) * 0.1 + 0.7
+  y = np.asarray(tiles.standardize(jnp.asarray(x), std=0.2))
+  want = 0.5 + 0.2 * (x - x.mean((2, 3), keepdims=True)) / x.std((2, 3), keepdims=True)
+  np.testing.assert_allclose(y, want.clip(0, 1), atol=1e-4)
+  np.testing.assert_allclose(tiles.standardize(jnp.full((1, 1, 4, 4, 1), 0.3)), 0.5, atol=1e-6)
+
+
+def test_permutations_are_as_far_apart_as_can_be():
+  every = np.array(list(itertools.permutations(range(4))))
+  chosen = jigsaw.permutations(24, 4)
+  assert {tuple(p) for p in chosen} == {tuple(p) for p in every}
+  distance = lambda p, q: int(np.sum(np.asarray(p) != q))
+  for i in range(1, 24):
+    nearest = [min(distance(p, q) for q in chosen[:i]) for p in every]
+    assert min(distance(chosen[i], q) for q in chosen[:i]) == max(nearest)
+  first = jigsaw.permutations(64)
+  apart = [distance(p, q) for p, q in itertools.combinations(first, 2)]
+  assert first.shape == (64, 9) and min(apart) >= 7
+  with pytest.raises(errors.UsageError, match="24 permutations"):
+    jigsaw.permutations(25, 4)
+
+
+@pytest.mark.parametrize("target", ["permutation", "positions"])
+def test_jigsaw_tiles_come_from_the_cells_they_are_said_to(target):
+  method = jigsaw.make(Linear(), target=target, number=5, standardize=False, inset=0.75, aug=one)
+  views = method.views(KEY, {"image": RAMP.repeat(9, 0)})
+  (x,), order = views["image"], np.asarray(views["order"])
+  assert x.shape[1:] == (9, 6, 6, 3)
+  at = np.round(np.asarray(x[:, :, 0, 0, :2]) * 32).astype(int)
+  np.testing.assert_array_equal(at // 8 @ [3, 1], order)
+  assert (at % 8).max() == 2 and (at % 8).min() == 0
+  np.testing.assert_array_equal(np.sort(order), np.arange(9) + 0 * order)
+  if target == "permutation":
+    np.testing.assert_array_equal(order, jigsaw.permutations(5)[views["index"]])
+
+
+def test_jigsaw_is_shown_solved():
+  method = jigsaw.make(Linear(), number=5, standardize=False, inset=1.0, widths=(), aug=one)
+  params, state = method.init(KEY, {"image": RAMP})
+  views = method.views(KEY, {"image": RAMP})
+  dense = params["head"]["dense1"]
+  dense["kernel"], dense["bias"] = 0 * dense["kernel"], jnp.zeros(5).at[3].set(1.0)
+  shown = method.show(params, state, views)
+  right = np.asarray(views["index"]) == 3
+  np.testing.assert_array_equal([np.allclose(v, RAMP[0]) for v in shown["as predicted"]], right)

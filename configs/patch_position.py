@@ -1,0 +1,22 @@
+"""Relative patch position (Doersch et al., 2015).
+
+  sslx pretrain --config configs/patch_position.py:cifar10 --workdir runs/patch_position
+
+variants: digits, cifar10, imagenet, tiny; sslx/presets.py says what each one is and how long it takes.
+"""
+
+from sslx import methods, presets
+
+
+def get_config(arg="digits"):
+  c = presets.make(arg)
+  c.method = methods.options("patch_position", widths=(32 if arg == "tiny" else 512,), aug=presets.aug(arg, "mae"))
+  c.optim.lr, c.optim.warmup = 0.1, 0.1
+  if arg == "imagenet":
+    c.method.tile = 96                                       # as the paper's patches
+    c.optim.name, c.optim.lr, c.optim.scale, c.batch_size = "sgd", 0.05, "linear", 1024
+  elif arg == "cifar10":
+    c.method.side, c.method.aug.scale = 48, (0.5, 1.0)
+  else:
+    c.method.side = 32
+  return c
