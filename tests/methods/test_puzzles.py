@@ -10,7 +10,7 @@ from small import IMAGES, Linear, several
 
 from sslx import errors
 from sslx.augment import tiles
-from sslx.methods import jigsaw, patch_position, rotation
+from sslx.methods import jigsaw, patch_position, rotation, transform
 
 KEY = jax.random.key(0)
 RAMP = np.stack(np.broadcast_arrays(*np.mgrid[:24, :24], 0), -1)[None].repeat(6, 0) / np.float32(32)   # y, x, 0
@@ -123,3 +123,34 @@ def test_jigsaw_is_shown_solved():
   shown = method.show(params, state, views)
   right = np.asarray(views["index"]) == 3
   np.testing.assert_array_equal([np.allclose(v, RAMP[0]) for v in shown["as predicted"]], right)
+
+
+def test_the_matrix_takes_points_where_the_picture_goes():
+  """A spot in the view is found where the matrix says; a matrix in place of the picture's gives the same picture."""
+  y, x = np.mgrid[:41, :41]
+  spot = np.exp(-((x - 26) ** 2 + (y - 17) ** 2) / 8)[None, :, :, None].repeat(16, 0).astype(np.float32)
+  method = transform.make(Linear(), degrees=180.0, translate=0.1, flip_p=0.5, aug=one)
+  views = method.views(KEY, {"image": spot})
+  changed, m = np.asarray(views["image"][0][:, 1, ..., 0]), np.asarray(views["matrix"])
+  mass = changed.sum((1, 2))
+  found = np.stack([(changed * x).sum((1, 2)) / mass, (changed * y).sum((1, 2)) / mass], -1)
+  want = m @ [(26 - 20) / 20.5, (17 - 20) / 20.5, 1] * 20.5 + 20
+  np.testing.assert_allclose(found, want, atol=0.15)
+  assert set(np.sign(np.linalg.det(m[..., :2]))) == {-1, 1}
+  np.testing.assert_allclose(transform.warp(views["image"][0][:, 0], m)[..., 0], changed, atol=2e-3)
+
+
+def test_kinds_change_one_thing_each():
+  method = transform.make(Linear(), target="kind", aug=one)
+  views = method.views(KEY, {"image": RAMP.repeat(20, 0)})
+  kind, m = np.asarray(views["kind"]), np.asarray(views["matrix"])
+  name = lambda k: kind == transform.KINDS.index(k)
+  assert set(kind) == set(range(6))
+  np.testing.assert_array_equal(views["image"][0][name("none"), 1], views["image"][0][name("none"), 0])
+  mirrored = m[name("mirrored")]
+  np.testing.assert_allclose(mirrored, np.broadcast_to([[-1, 0, 0], [0, 1, 0]], mirrored.shape), atol=1e-6)
+  turned, scaled = np.linalg.det(m[name("turned")][..., :2]), m[name("scaled")]
+  np.testing.assert_allclose(turned, 1, atol=1e-5)
+  np.testing.assert_allclose(scaled[:, 0, 0], scaled[:, 1, 1], rtol=1e-6)
+  assert np.all(np.abs(scaled[:, 0, 0] - 1) > 0.09) and not scaled[:, :, 2].any()
+  assert np.all(np.abs(m[name("moved")][:, :, 2]) >= 0.2 - 1e-6)

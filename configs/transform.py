@@ -1,0 +1,22 @@
+"""Autoencoding transformations, AET (Zhang et al., 2019).
+
+  sslx pretrain --config configs/transform.py:cifar10 --workdir runs/transform
+  sslx pretrain --config configs/transform.py:cifar10 --config.method.target=kind --workdir runs/transform_kind
+
+variants: digits, cifar10, imagenet, tiny; sslx/presets.py says what each one is and how long it takes.
+"""
+
+from sslx import methods, presets
+
+
+def get_config(arg="digits"):
+  c = presets.make(arg)
+  c.method = methods.options("transform", widths=(32 if arg == "tiny" else 512,), aug=presets.aug(arg, "mae"))
+  c.optim.lr, c.optim.warmup = 0.05, 0.1
+  if arg == "imagenet":
+    c.optim.name, c.optim.lr, c.optim.scale, c.batch_size = "sgd", 0.01, "linear", 1024
+  elif arg == "cifar10":
+    c.method.aug.scale = (0.5, 1.0)
+  else:
+    c.method.degrees, c.method.shear = 45.0, 15.0
+  return c

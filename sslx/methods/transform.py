@@ -1,0 +1,97 @@
+"""AET (Zhang et al., 2019): which affine map takes the first view to the second, told from their two embeddings."""
+
+import jax
+import jax.numpy as jnp
+
+from sslx import augment, errors, heads
+from sslx.augment import recipes
+from sslx.augment.exact import rounded, uniform
+from sslx.augment.geometry import sample
+from sslx.methods import pretext
+
+CITE = """@inproceedings{zhang2019aet,
+  title={{AET} vs. {AED}: Unsupervised Representation Learning by Auto-Encoding Transformations rather than Data},
+  author={Zhang, Liheng and Qi, Guo-Jun and Wang, Liqiang and Luo, Jiebo},
+  booktitle={CVPR}, year={2019}}"""
+
+KINDS = ("none", "turned", "moved", "scaled", "sheared", "mirrored")
+
+
+def matrix(angle, move, scale, shear, flip):
+  """[..., 2, 3] of a map, centre to centre and half a side long: where augment.affine and a mirror take each point.
+
+  angle, shear [..., 2] in degrees; move [..., 2] in sides, right and down; flip: whether it is mirrored at last.
+  """
+  angle, sx, sy = (jnp.deg2rad(v) for v in (angle, shear[..., 0], shear[..., 1]))
+  a, b = jnp.cos(angle - sy) / jnp.cos(sy), -jnp.cos(angle - sy) * jnp.tan(sx) / jnp.cos(sy) - jnp.sin(angle)
+  c, d = jnp.sin(angle - sy) / jnp.cos(sy), -jnp.sin(angle - sy) * jnp.tan(sx) / jnp.cos(sy) + jnp.cos(angle)
+  rows = jnp.stack([jnp.stack([scale * a, scale * b, 2 * move[..., 0]], -1),
+                    jnp.stack([scale * c, scale * d, 2 * move[..., 1]], -1)], -2)
+  sign = jnp.stack([jnp.where(flip, -1, 1), jnp.ones_like(flip, int)], -1)
+  return rows * sign[..., None]
+
+
+def warp(image, m):
+  """The square image [B, H, H, C] under the maps m [B, 2, 3]; black outside."""
+  half = image.shape[-2] / 2
+  inverse = jnp.linalg.inv(m[..., :2] + 1e-6 * jnp.eye(2))
+  y, x = (v / half for v in jnp.mgrid[:image.shape[-3], :image.shape[-2]] - half + 0.5)
+  away = jnp.stack([x, y], -1) - m[..., None, None, :, 2]                                # [B, H, W, 2]
+  x, y = jnp.moveaxis(jnp.einsum("bij,bhwj->bhwi", inverse, away), -1, 0) * half + half - 0.5
+  return sample(image, x, y)
+
+
+def make(encoder, *, target="parameters", degrees=180.0, translate=0.2, scale=(0.8, 1.2), shear=30.0, flip_p=0.0,
+         widths=(512,), norm=True, aug=recipes.mae()):
+  """AET on `encoder`, which sees the view and its transformed copy one by one.
+
+  Args:
+    target: "parameters", the map's 2x3 matrix; or "kind", one of six: none, turned, moved, scaled, sheared, mirrored,
+      each by more than half of its range.
+    degrees, translate, shear: largest turn, move (share of the side) and shear (degrees). scale: range of sizes.
+    flip_p: how often the transformed view is mirrored at last, with "parameters".
+    widths: of the head's hidden layers. norm: batch norm in them.
+    aug: (key, image) -> view; its first view is transformed, and must be square.
+  """
+  if target not in ("parameters", "kind"):
+    raise errors.unknown("target", target, ("parameters", "kind"))
+
+  def views(rng, batch):
+    r_aug, r_kind, r_flip, *keys = jax.random.split(rng, 9)
+    x = recipes.views(aug, r_aug, batch["image"], number=1)[0][:, 0]                    # [B, h, w, C]
+    if x.shape[1] != x.shape[2]:
+      raise errors.UsageError(f"transform needs square views, not {x.shape[1:3]}: set method.aug.size")
+    draw = [uniform(k, (len(x),), x.dtype, -1.0, 1.0) for k in keys]                    # six in [-1, 1)
+    flip, kind = jax.random.bernoulli(r_flip, flip_p, (len(x),)), jnp.zeros(len(x), jnp.int32)
+    if target == "kind":
+      kind = jax.random.randint(r_kind, (len(x),), 0, len(KINDS))
+      on = [kind == KINDS.index(k) for k in ("turned", "moved", "moved", "scaled", "sheared", "sheared")]
+      draw = [jnp.where(o, jnp.where(v < 0, -0.5, 0.5) + 0.5 * v, 0) for o, v in zip(on, draw, strict=True)]
+      flip = kind == KINDS.index("mirrored")
+    angle, right, down, size, sx, sy = draw
+    size = 1 + jnp.where(size < 0, rounded(size * (1 - scale[0])), rounded(size * (scale[1] - 1)))
+    angle, right, down, sx, sy = degrees * angle, translate * right, translate * down, shear * sx, shear * sy
+    n = x.shape[1]
+    changed = augment.affine(x, angle, (n * right, n * down), size, (sx, sy))
+    changed = jnp.where(flip[:, None, None, None], augment.flip_left_right(changed), changed)
+    m = matrix(angle, jnp.stack([right, down], -1), size, jnp.stack([sx, sy], -1), flip)
+    return {"image": (jnp.stack([x, changed], 1),), "matrix": m, "kind": kind}
+
+  def objective(out, views):
+    if target == "kind":                                                                # out [B, kinds]
+      value, accuracy = pretext.chosen(out, views["kind"])
+      return value, {"kind_accuracy": accuracy}
+    wanted = views["matrix"].reshape(-1, 6)                                             # out [B, 6]
+    square = lambda x: jnp.mean(jnp.sum(x**2, -1))
+    value = square(out - wanted) / 2
+    return value, {"explained": 1 - 2 * value / square(wanted - wanted.mean(0))}       # 0 for the mean of the batch
+
+  def show(out, views):
+    x = views["image"][0]
+    pictures = {"view": x[:, 0], "transformed": x[:, 1]}
+    if target == "parameters":
+      pictures["as predicted"] = warp(x[:, 0], out.reshape(-1, 2, 3))
+    return pictures
+
+  head = heads.MLP((*widths, 6 if target == "parameters" else len(KINDS)), norm)
+  return pretext.puzzle(encoder, head, views, pretext.together, objective, show)
