@@ -57,6 +57,7 @@ def default():
   c.optim.momentum = 0.9          # sgd and lars
   c.optim.b2 = 0.999              # adamw and lamb
   c.optim.clip = 0.0              # global norm that gradients are clipped to; 0 = off
+  c.optim.critic_rate = 1.0       # an adversary's learning rate, as a share of the others'
 
   c.checkpoint = ConfigDict()
   c.checkpoint.every = 1000       # steps; 0 = by minutes alone
@@ -66,7 +67,7 @@ def default():
 
   c.evaluate = ConfigDict()
   c.evaluate.every = 0            # steps between evaluations during the run; 0 = only when asked
-  c.evaluate.protocols = ("knn", "health")             # during the run: of knn, health
+  c.evaluate.protocols = ("knn", "health")             # during the run: of knn, health, pretext (the held-out task)
   c.evaluate.read = "h"           # during the run: h, the representation, or z, what the loss compares
   c.evaluate.train = 10_000       # at most that many training and ...
   c.evaluate.test = 2_000         # ... test examples (0 = all)

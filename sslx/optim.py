@@ -82,8 +82,15 @@ def _named(c, rate, total_steps):
 
 
 def make(c, total_steps, batch_size):
-  """The optax transformation of config.optim; the "probe" group, if there is one, learns with Adam on its own."""
-  clip = [optax.clip_by_global_norm(c.clip)] if c.clip else []
-  main = optax.chain(*clip, _named(c, schedule(c, total_steps, batch_size), total_steps))
-  label = lambda params: {name: "probe" if name == "probe" else "method" for name in params}
-  return optax.partition({"method": main, "probe": optax.adam(1e-3)}, label)
+  """The optax transformation of config.optim. Groups "critic" and "probe", if there are any, are moved on their own.
+
+  A critic by the same optimizer at `critic_rate` times the rate, its gradients clipped apart; a probe by Adam.
+  """
+  rate = schedule(c, total_steps, batch_size)
+
+  def one(rate):
+    clip = [optax.clip_by_global_norm(c.clip)] if c.clip else []
+    return optax.chain(*clip, _named(c, rate, total_steps))
+  label = lambda params: {name: name if name in ("critic", "probe") else "method" for name in params}
+  groups = {"method": one(rate), "critic": one(lambda step: c.critic_rate * rate(step)), "probe": optax.adam(1e-3)}
+  return optax.partition(groups, label)

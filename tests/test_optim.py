@@ -165,3 +165,12 @@ def test_unknown_names(options, message):
 
 def test_schedules_are_all_named():
   assert all(float(optim.schedule(conf(schedule=s), 10, 256)(0)) > 0 for s in optim.SCHEDULES)
+
+
+def test_a_critic_has_its_own_rate_and_clipping():
+  c, params = conf(name="sgd", lr=0.1, clip=1.0, critic_rate=0.5, weight_decay=0.0, schedule="constant"), {}
+  grads = {"net": {"w": np.full((2, 2), 50.0)}, "critic": {"w": np.full((2, 2), 0.25)}}
+  params = {name: {"w": np.zeros((2, 2))} for name in grads}
+  after = moved(c, [grads], params)
+  np.testing.assert_allclose(after["net"]["w"], -0.1 * 0.5)                 # clipped to a norm of 1
+  np.testing.assert_allclose(after["critic"]["w"], -0.05 * 0.25)            # a norm of 0.5: the other's does not count

@@ -12,6 +12,7 @@ XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721
 TO = XYZ / XYZ.sum(1, keepdims=True)                                 # linear RGB -> XYZ as shares of white
 FROM = np.linalg.inv(TO)
 EDGE = 6 / 29
+BESIDE = {(40, 90), (100, -90), (100, -10), (100, 0)}                # in Zhang et al.'s list, though by no rule
 
 
 def _mixed(image, matrix):
@@ -37,9 +38,10 @@ def lab_to_rgb(image):
 
 @functools.cache
 def bins(step=10, levels=256):
-  """The colours (a, b) [Q, 2] of a grid that are a corner of a cell with colours of sRGB in it; 309 at a step of 10.
+  """The colours (a, b) [Q, 2] of a grid that are a corner of a cell with colours of sRGB in it.
 
-  Found on the faces of the cube of `levels`^3 colours, where a and b are largest.
+  Found on the faces of the cube of `levels`^3 colours, where a and b are largest. At a step of 10 these are 309 of the
+  313 of Zhang et al. (2016); their other four are added.
   """
   line, cells = np.linspace(0, 1, levels), set()
   plane = np.stack(np.meshgrid(line, line, indexing="ij"), -1)
@@ -49,4 +51,6 @@ def bins(step=10, levels=256):
       ab = np.asarray(rgb_to_lab(jnp.asarray(rgb)))[..., 1:]
     cells |= set(map(tuple, np.unique(np.floor(ab.reshape(-1, 2) / step).astype(int), axis=0)))
   corners = {(a + i, b + j) for a, b in cells for i in (0, 1) for j in (0, 1)}
+  if step == 10:
+    corners |= {(a // 10, b // 10) for a, b in BESIDE}
   return step * np.array(sorted(corners), np.float32)

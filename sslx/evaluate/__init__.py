@@ -13,8 +13,9 @@ from sslx.evaluate.health import FROZEN as HEALTH, health
 from sslx.evaluate.knn import FROZEN as KNN, knn
 from sslx.evaluate.labels import unseen
 from sslx.evaluate.linear import FROZEN as LINEAR, linear
+from sslx.evaluate.pretext import pretext as pretext
 
-__all__ = ["Embedder", "embed", "evaluate", "few_label", "health", "knn", "linear", "rows"]
+__all__ = ["Embedder", "embed", "evaluate", "few_label", "health", "knn", "linear", "pretext", "rows"]
 
 PROTOCOLS = {"knn": KNN, "linear": LINEAR, "few_label": FEW_LABEL, "health": HEALTH}
 CONTENDERS = ("encoder", "random", "raw")

@@ -18,8 +18,10 @@ def watcher(config, source, test, encoder, method):
   labelled = bank[1] is not None and queries is not None and queries[1] is not None
   protocols, best = config.evaluate.protocols, config.checkpoint.best
   for name in protocols:
-    if name not in ("knn", "health"):
-      raise errors.unknown("protocol during the run", name, ("knn", "health"))
+    if name not in ("knn", "health", "pretext"):
+      raise errors.unknown("protocol during the run", name, ("knn", "health", "pretext"))
+  if "pretext" in protocols and test is None:
+    raise errors.UsageError("evaluate.protocols has pretext, which needs images that are held out: give a test split")
   best = ("knn" if labelled else "rankme") if best == "auto" else best
   if best not in ("knn", "rankme", "none"):
     raise errors.unknown("checkpoint.best", best, ("auto", "knn", "rankme", "none"))
@@ -36,6 +38,10 @@ def watcher(config, source, test, encoder, method):
     if "health" in protocols or best == "rankme":
       health = evaluate.health(features)
       values |= {"rankme": health["effective_rank"], "feature_std": health["feature_std"]}
+    if "pretext" in protocols:
+      found = evaluate.pretext(method, params, state, data.given(test), examples=config.evaluate.test or len(test),
+                               batch_size=config.batch_size, seed=config.seed)
+      values |= {f"test_{k}": v for k, v in found.items()}
     values = {k: v for k, v in values.items() if v is not None}
     return values, values.get(best)
 

@@ -41,6 +41,11 @@ def weights(prior, uniform):
   return w / jnp.sum(prior * w)
 
 
+def auc(away):
+  """The area under the share of places [..., 2] that are right within 0 to 150 units of ab, at most 1 (section 3.1)."""
+  return jnp.mean(jnp.maximum(1 - jnp.linalg.norm(away, axis=-1) / 150, 0))
+
+
 def make(encoder, *, objective="classes", uniform=0.5, kept=0.99, temperature=0.38, sigma=5.0, reduce=4, width=32,
          aug=recipes.mae()):
   """Colorization on `encoder`, which sees the lightness in every channel. Images that are not RGB have no colours.
@@ -99,9 +104,9 @@ def make(encoder, *, objective="classes", uniform=0.5, kept=0.99, temperature=0.
       metrics["top5"] = jnp.mean(jnp.any(best == index[..., :1], -1), dtype=value.dtype)
     else:
       value = jnp.mean(jnp.sum((out - ab / 110) ** 2, -1)) / 2
-    root = lambda away: jnp.sqrt(jnp.mean(jnp.sum(away**2, -1)))
-    metrics["ab_rmse"] = root(jax.lax.stop_gradient(color(out)) - ab)
-    metrics["ab_rmse_of_mean"] = root(ab - ab.mean((0, 1, 2)))
+    away = {"": jax.lax.stop_gradient(color(out)) - ab, "_of_mean": ab - ab.mean((0, 1, 2)), "_of_grey": ab}
+    for name, v in away.items():
+      metrics |= {f"ab_rmse{name}": jnp.sqrt(jnp.mean(jnp.sum(v**2, -1))), f"auc{name}": auc(v)}
     return value, (state, metrics)
 
   def show(params, state, views):

@@ -23,10 +23,20 @@ def test_there_and_back():
   assert outside.min() >= 0 and outside.max() <= 1
 
 
+# for each a of the 313 points that Zhang et al. published: the least and the largest b
+PUBLISHED = {-90: (50, 90), -80: (20, 90), -70: (0, 90), -60: (-20, 90), -50: (-30, 100), -40: (-40, 100),
+             -30: (-50, 100), -20: (-50, 100), -10: (-60, 100), 0: (-70, 100), 10: (-80, 90), 20: (-80, 90),
+             30: (-90, 90), 40: (-100, 90), 50: (-100, 80), 60: (-110, 80), 70: (-110, 80), 80: (-110, 70),
+             90: (-110, 70), 100: (-90, 0)}
+
+
+def test_bins_are_the_published_ones():
+  want = [(a, b) for a, (low, high) in PUBLISHED.items() for b in range(low, high + 1, 10)]
+  np.testing.assert_array_equal(lab.bins(), want)
+
+
 def test_bins_surround_every_color():
   bins = lab.bins()
-  assert bins.shape == (309, 2) and not (bins % 10).any()
-  assert (bins.min(0) == [-90, -110]).all() and (bins.max(0) == [100, 100]).all()
   ab = np.asarray(lab.rgb_to_lab(jnp.asarray(np.random.default_rng(0).random((500, 3)))))[:, 1:]
   known = {tuple(b) for b in bins.astype(int)}
   for a, b in 10 * np.floor(ab / 10).astype(int):

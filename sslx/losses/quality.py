@@ -1,0 +1,34 @@
+"""How close images are, as papers on restoration measure it. Images are [B, H, W, C] in [0, 1]; means over images."""
+
+import chex
+import jax.numpy as jnp
+import numpy as np
+
+from sslx.losses.batch import wide
+
+
+def psnr(image, target):
+  """Peak signal-to-noise ratio in dB of a peak of 1, as in Ledig et al. (2017): the mean of that of each image."""
+  chex.assert_equal_shape([image, target])
+  square = jnp.mean((wide(image) - wide(target)) ** 2, (-3, -2, -1))
+  return jnp.mean(-10 * jnp.log10(jnp.maximum(square, 1e-12)))
+
+
+def ssim(image, target, *, window=11, sigma=1.5):
+  """Structural similarity (Wang et al., 2004, eq. 13) under a Gaussian window, at most 1, for the same image.
+
+  K1 = 0.01, K2 = 0.03, peak 1; channels apart; only places where the window fits. Images smaller than the window have
+  the largest odd one that fits.
+  """
+  chex.assert_equal_shape([image, target])
+  x, y = wide(image), wide(target)
+  side = min(window, *(n - 1 + n % 2 for n in x.shape[-3:-1]))
+  weight = np.exp(-0.5 * (np.arange(side) - side // 2) ** 2 / sigma**2)
+  weight /= weight.sum()
+  rows, cols = (jnp.asarray(sum(w * np.eye(n - side + 1, n, i) for i, w in enumerate(weight)), x.dtype)
+                for n in x.shape[-3:-1])
+  mean = lambda v: jnp.einsum("ih,...hwc,jw->...ijc", rows, v, cols, precision="highest")
+  mx, my = mean(x), mean(y)
+  vx, vy, both = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
+  c1, c2 = 0.01**2, 0.03**2
+  return jnp.mean((2 * mx * my + c1) * (2 * both + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2)))
