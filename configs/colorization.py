@@ -12,6 +12,7 @@ from sslx import methods, presets
 
 def get_config(arg="digits"):
   c = presets.make(arg)
+  c.checkpoint.keep = 6                                      # their pictures are in the report
   reduce = {"imagenet": 4, "cifar10": 2}.get(arg, 1)
   c.method = methods.options("colorization", reduce=reduce, width=8 if arg == "tiny" else 32,
                              aug=presets.aug(arg, "mae"))

@@ -11,6 +11,7 @@ from sslx import methods, presets
 
 def get_config(arg="digits"):
   c = presets.make(arg)
+  c.checkpoint.keep = 6                                      # their pictures are in the report
   width = 8 if arg == "tiny" else 32
   overlap = {"imagenet": 7, "cifar10": 2}.get(arg, 1)
   c.method = methods.options("context_encoder", overlap=overlap, width=width, critic_width=width,

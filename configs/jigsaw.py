@@ -11,6 +11,7 @@ from sslx import methods, presets
 
 def get_config(arg="digits"):
   c = presets.make(arg)
+  c.checkpoint.keep = 6                                      # their pictures are in the report
   number = {"imagenet": 1000, "tiny": 8, "digits": 24}.get(arg, 64)
   c.method = methods.options("jigsaw", number=number, widths=(32 if arg == "tiny" else 512,),
                              aug=presets.aug(arg, "mae"))

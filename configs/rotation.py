@@ -11,6 +11,7 @@ from sslx import methods, presets
 
 def get_config(arg="digits"):
   c = presets.make(arg)
+  c.checkpoint.keep = 6                                      # their pictures are in the report
   c.method = methods.options("rotation", aug=presets.aug(arg, "mae"))
   if arg == "imagenet":                                      # the numbers of Kolesnikov et al. (2019) for a ResNet-50
     c.total_epochs, c.batch_size, c.optim.name = 35.0, 1024, "sgd"

@@ -11,6 +11,7 @@ from sslx import methods, presets
 
 def get_config(arg="digits"):
   c = presets.make(arg)
+  c.checkpoint.keep = 6                                      # their pictures are in the report
   width = 8 if arg == "tiny" else 32
   c.method = methods.options("super_resolution", width=width, critic_width=width)
   if arg in ("digits", "tiny"):

@@ -11,6 +11,7 @@ from sslx import methods, presets
 
 def get_config(arg="digits"):
   c = presets.make(arg)
+  c.checkpoint.keep = 6                                      # their pictures are in the report
   c.method = methods.options("transform", widths=(32 if arg == "tiny" else 512,), aug=presets.aug(arg, "mae"))
   c.optim.lr, c.optim.warmup = 0.05, 0.1
   if arg == "imagenet":

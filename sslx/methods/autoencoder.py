@@ -76,7 +76,7 @@ def make(encoder, *, corruption="none", amount=0.25, code=128, read="pooled", wi
   def loss(params, state, views, rng, progress):
     out, state = output(params, state, views, rng)
     value = jnp.mean((out - views["image"][0]) ** 2)
-    return value, (state, {"psnr": -10 * jnp.log10(value)})
+    return value, (state, {"l2": value, "psnr": -10 * jnp.log10(value)})
 
   def show(params, state, views):
     pictures = {"clean": views["image"][0], "input": views["input"], "output": output(params, state, views)[0]}

@@ -56,7 +56,7 @@ def gather(run):
   names, view, near, chart = {}, (None, no_data), (None, missing), (None, missing)
   if sources:
     names = class_names(*sources)
-    view = attempt(pictures.views, run, sources[0], names)
+    view = attempt(pictures.views, run, sources[1], names)
   if sources and encoder:
     embedded, why = attempt(space.load, encoder, *sources, seed)
     near = attempt(space.neighbours, embedded, names, seed) if embedded else (None, why)

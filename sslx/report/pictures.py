@@ -11,6 +11,7 @@ from sslx.report import figures
 
 ROWS, DRAWS, COLUMNS = 8, 3, 12          # images in the grid of views; how often each is augmented, if there is room
 PAIRS = 64                               # images in the matrix of similarities
+STEPS, FEW = 6, 3                        # checkpoints that show what a network learns to give back, and images of each
 SMALL, LARGE = 96, 128                   # pixels: smaller images are enlarged, larger ones reduced
 
 
@@ -58,8 +59,9 @@ def spread(labels, count, rng):
 
 
 def views(run, source, names):
-  """{"columns", "rows": [(class or None, [data URI])], "matrices": [(name, chart, size)], "strips", "note"}.
+  """{"columns", "rows": [(class or None, [data URI])], "matrices": [(name, chart, size)], "strips", "training", ...}.
 
+  "training": (steps, [(name, class or None, [data URI a step])]) of what the method gives back, at several checkpoints.
   Raises errors.UsageError or errors.RunError for a run whose method cannot be built or has nothing to show.
   """
   config = ConfigDict(run["config"])
@@ -73,9 +75,13 @@ def views(run, source, names):
   saved = checkpoint.Checkpoints(run["path"], create=False)
   try:
     step, tree = saved.restore_plain()
+    return drawn(saved, step, tree, method, config, source, names)
   finally:
     saved.close()
 
+
+def drawn(saved, step, tree, method, config, source, names):
+  """`views` of a method whose newest checkpoint was read."""
   labels = source.labels
   rng = np.random.default_rng(config.seed)
   n = min(PAIRS if max(source.shape[:2]) <= 64 else PAIRS // 2, len(source))
@@ -85,11 +91,13 @@ def views(run, source, names):
   batch = {k: jnp.asarray(batch[k]) for k in method.reads}
   picked = spread(np.zeros(n, int) if labels is None else labels[index], ROWS, rng)
   augment = jax.jit(method.views)
+  classes = [None if labels is None else names[labels[index[i]]] for i in picked]
 
   columns, cells = ["original"], [[thumbnail(batch["image"][i])] for i in picked] if "image" in batch else []
-  matrices, strips, draws, draw = [], [], DRAWS, 0
+  matrices, strips, draws, draw, first = [], [], DRAWS, 0, None
   while draw < draws:
     made = augment(jax.random.fold_in(jax.random.key(config.seed), draw), batch)
+    first = made if draw == 0 else first
     for name, x in method.show(tree["params"], tree["state"], made).items():
       x = np.asarray(x)
       x = x if np.issubdtype(x.dtype, np.integer) else x.astype(np.float32)
@@ -106,9 +114,29 @@ def views(run, source, names):
         strips.append((name, [thumbnail(v) for v in x[:COLUMNS]]))
     draw += 1
     draws = max(1, min(draws, COLUMNS // max(1, len(columns) // draw)))
-  classes = [None if labels is None else names[labels[index[i]]] for i in picked]
+  steps, learnt = over_training(saved, step, tree, method, first, n)
+  training = (steps, [(name, classes[row], [thumbnail(x[picked[row]]) for x in images])
+                      for name, images in learnt.items() for row in range(0, len(picked), -(-len(picked) // FEW))])
   return {"columns": columns, "rows": list(zip(classes, cells, strict=True)), "matrices": matrices, "strips": strips,
-          "step": step, "images": n, "draws": draws, "crisp": crisp(source.shape), "note": channels(source.shape[2])}
+          "training": training, "step": step, "images": n, "draws": draws, "crisp": crisp(source.shape),
+          "note": channels(source.shape[2])}
+
+
+def over_training(saved, newest, tree, method, made, n):
+  """(steps, {name: [images [n, H, W, C] at each of them]}) of what `show` gives that changes with the network."""
+  steps = [s for s in saved.steps() if s < newest]
+  steps = [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, STEPS - 1).round().astype(int))] if steps else []
+  shown = {}
+  for step in [*steps, newest]:
+    try:
+      at = tree if step == newest else saved.restore_plain(step)[1]
+    except errors.RunError:                                  # a damaged one is left out
+      continue
+    found = {k: np.asarray(x, np.float32) for k, x in method.show(at["params"], at["state"], made).items()}
+    shown[step] = {k: x[:n] for k, x in found.items() if x.ndim == 4 and len(x) % n == 0}
+  first, last = shown[min(shown)], shown[newest]
+  changing = [k for k in last if len(shown) > 1 and not np.array_equal(first[k], last[k])]
+  return list(shown), {k: [x[k] for x in shown.values()] for k in changing}
 
 
 def crisp(shape):

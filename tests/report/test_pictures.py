@@ -2,6 +2,7 @@
 
 import base64
 import io
+import types
 
 import numpy as np
 import pytest
@@ -116,3 +117,24 @@ def test_no_map_of_a_point_or_of_few():
     space.maps(same, {}, 0)
   with pytest.raises(errors.UsageError, match="too few"):
     space.maps(embedded(5), {}, 0)
+
+
+def test_pictures_over_training_are_those_that_the_network_changes():
+  class Saved:
+    """Ten checkpoints whose only parameter is their step; one is damaged."""
+    steps = staticmethod(lambda: list(range(10, 110, 10)))
+
+    def restore_plain(self, step):
+      if step == 30:
+        raise errors.RunError("damaged")
+      return step, {"params": step, "state": {}}
+
+  images = np.full((4, 2, 2, 1), 0.5, np.float32)
+  show = lambda params, state, made: {"input": made, "output": made * params / 100, "matrix": np.ones((4, 4)) * params}
+  method = types.SimpleNamespace(show=show)
+  steps, found = pictures.over_training(Saved(), 100, {"params": 100, "state": {}}, method, images, 4)
+  assert steps == [10, 50, 70, 90, 100] and list(found) == ["output"]
+  for step, x in zip(steps, found["output"], strict=True):
+    np.testing.assert_allclose(x, images * step / 100)
+  one = types.SimpleNamespace(steps=lambda: [100])
+  assert pictures.over_training(one, 100, {"params": 100, "state": {}}, method, images, 4) == ([100], {})

@@ -1,0 +1,208 @@
+"""Pretext tasks on 10,000 CIFAR-10 images: is the task learnt on held-out images, and is the representation worth it?
+
+  python experiments/pretext.py --data $DATA/cifar10 --runs runs/pretext             # goes on where it stopped
+  python experiments/pretext.py --data $DATA/cifar10 --runs runs/pretext --table     # from what is there
+
+$DATA/cifar10 holds {train,test}/CLASS/*.jpg. One budget for all: ResNet-10 at width 16, 300 steps of 128. Figures go to
+experiments/results/pretext.{json,md}, pictures of held-out images beside them. A finished run is not made again: remove
+its folder when its config has changed.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sslx import augment, checkpoint, config, data, evaluate, log, methods, train
+
+HERE = pathlib.Path(__file__).parent
+BUDGET = ["--config.total_steps=300", "--config.total_epochs=0", "--config.batch_size=128",
+          "--config.encoder.name=resnet10", "--config.encoder.width=16", "--config.log.every=10",
+          "--config.checkpoint.every=300", "--config.online_probe=False"]
+# name: (method, its options, metric on held-out images, what it is compared with)
+RUNS = {
+    "rotation": ("rotation", [], "rotation_accuracy", 1 / 4),
+    "patch_position": ("patch_position", [], "position_accuracy", 1 / 8),
+    "jigsaw": ("jigsaw", [], "permutation_accuracy", 1 / 64),
+    "jigsaw, positions": ("jigsaw", ["target=positions"], "position_accuracy", 1 / 9),
+    "transform": ("transform", [], "explained", 0.0),
+    "transform, kind": ("transform", ["target=kind"], "kind_accuracy", 1 / 6),
+    "autoencoder": ("autoencoder", [], "l2", "PCA"),
+    "autoencoder, masked": ("autoencoder", ["corruption=mask"], "l2", None),
+    "context_encoder": ("context_encoder", [], "l2", "nearest neighbour"),
+    "context_encoder, l2": ("context_encoder", ["objective=l2"], "l2", "nearest neighbour"),
+    "context_encoder, adversarial": ("context_encoder", ["objective=adversarial"], "l2", "nearest neighbour"),
+    "colorization": ("colorization", [], "auc", "auc_of_mean"),
+    "colorization, l2": ("colorization", ["objective=l2"], "ab_rmse", "ab_rmse_of_mean"),
+    "super_resolution": ("super_resolution", [], "perceptual", "perceptual_bicubic"),
+    "super_resolution, l2": ("super_resolution", ["objective=l2"], "psnr", "psnr_bicubic"),
+    "super_resolution, l2 x4": ("super_resolution", ["objective=l2", "factor=4"], "psnr", "psnr_bicubic"),
+}
+SMALLER = ("l2", "ab_rmse", "perceptual")                    # metrics that are errors
+MAIN = [name for name in RUNS if "," not in name]
+PLAIN = lambda key, image: augment.to_float(image)           # held-out images are shown as they are
+
+
+def workdir_of(runs, name, seed):
+  return pathlib.Path(runs) / name.replace(", ", "_").replace(" ", "_") / f"seed{seed}"
+
+
+def configured(name, path, seed):
+  """The config of a run."""
+  method, options, *_ = RUNS[name]
+  return config.override(config.load(f"{HERE.parent}/configs/{method}.py:cifar10"), [
+      *BUDGET, f"--config.data.name=folder:{path}", f"--config.seed={seed}",
+      *(f"--config.method.{o}" for o in options)])
+
+
+def restored(c, workdir):
+  """(the method on images as they are, its params, its state) of a finished run."""
+  encoder, _ = train.build(c)
+  name, options = methods.split(c.method)
+  method = methods.make(name, encoder, **options | {"aug": PLAIN})
+  saved = checkpoint.Checkpoints(workdir, create=False)
+  try:
+    _, tree = saved.restore_plain()
+  finally:
+    saved.close()
+  return method, tree["params"], tree["state"]
+
+
+def run(name, path, runs, seed):
+  """Pretrains one, unless that was done before, and returns its figures."""
+  workdir = workdir_of(runs, name, seed)
+  out = workdir / "pretext.json"
+  if out.exists():
+    return json.loads(out.read_text())
+  begun, c = time.monotonic(), configured(name, path, seed)
+  encoder = train.train(c, workdir)
+  bank = data.arrays(data.load(f"folder:{path}", limit=c.data.limit, seed=seed))
+  held_out = data.load(f"folder:{path}", split="test", limit=2000)
+  queries = data.arrays(held_out)
+  task = evaluate.pretext(*restored(c, workdir), held_out, batch_size=200)
+  worth = {}
+  for kind, e in (("encoder", encoder), ("random", checkpoint.random_encoder(encoder))):
+    x, z = evaluate.embed(e, bank[0]), evaluate.embed(e, queries[0])
+    worth[kind] = {"knn": evaluate.knn(x, bank[1], z, queries[1]),
+                   "linear": evaluate.linear(x, bank[1], z, queries[1], seed=seed)["accuracy"]}
+  records = [r for r in log.read(workdir / "metrics.jsonl") if "loss" in r]
+  result = {"name": name, "seed": seed, "task": task, "downstream": worth, "seconds": time.monotonic() - begun,
+            "images_per_s": statistics.median(r["images_per_s"] for r in records)}
+  checkpoint.write_json(out, result)
+  return result
+
+
+def pixels(path):
+  """Raw pixels' kNN and linear accuracy, and the baselines of reconstruction, which need no training."""
+  from sklearn.decomposition import PCA
+
+  from sslx.evaluate.pixels import principal
+  c = configured("autoencoder", path, 0)
+  (x, y, _), (test_x, test_y, _) = (data.arrays(s) for s in (
+      data.load(f"folder:{path}", limit=c.data.limit, seed=0), data.load(f"folder:{path}", split="test", limit=2000)))
+  x, test_x = (np.asarray(a, np.float32) / 255 for a in (x, test_x))
+  flat, test_flat = x.reshape(len(x), -1), test_x.reshape(len(test_x), -1)
+  pca = PCA(c.method.code, random_state=0).fit(flat)
+  back = pca.inverse_transform(pca.transform(test_flat))
+  low = principal(flat, test_flat, 128)
+  z, test_z = pca.transform(flat), pca.transform(test_flat)
+  hidden = hidden_square(c.data.name, path)
+  near = nearest(x, test_x, hidden)
+  return {"knn": evaluate.knn(flat, y, test_flat, test_y),
+          "linear": evaluate.linear(*low[:1], y, low[1], test_y, standardise=False)["accuracy"],
+          "PCA": float(np.mean((back - test_flat) ** 2)), "PCA, kNN": evaluate.knn(z, y, test_z, test_y),
+          "nearest neighbour": float(np.mean((x[near] - test_x)[:, hidden] ** 2))}
+
+
+def hidden_square(name, path):
+  """[H, W], True in the square that the context encoder paints."""
+  c = configured("context_encoder", path, 0)
+  encoder, _ = train.build(c)
+  method = methods.make("context_encoder", encoder, aug=PLAIN)
+  batch = {"image": jnp.zeros((1, 32, 32, 3), jnp.uint8)}
+  return np.asarray(method.views(jax.random.key(0), batch)["hidden"][0, 0])
+
+
+def nearest(x, test_x, hidden):
+  """For each test image the training image that is nearest to it where it is seen [N], by squared distance."""
+  seen = np.flatnonzero(~hidden.ravel())
+  a, b = (v.reshape(len(v), -1, v.shape[-1])[:, seen].reshape(len(v), -1) for v in (x, test_x))
+  return np.argmin((a**2).sum(1)[None] - 2 * b @ a.T, 1)
+
+
+def table(rows, base):
+  """The results as Markdown."""
+  out = ["# Pretext tasks on 10,000 CIFAR-10 images", "",
+         "`python experiments/pretext.py --data $DATA/cifar10`: ResNet-10 at width 16, 300 steps of 128; mean and",
+         "deviation over seeds. The task is measured on 2,000 held-out images as they are; beside it is chance, or the",
+         "baseline named. kNN (k = 20) and a linear probe with all 10,000 labels, on the same 2,000 images, so with a",
+         "sampling deviation of 1.1 points; *gain* is over the same encoder at random initialisation, seed by seed.",
+         "",
+         "| run | seeds | held-out metric | it reaches | to compare | kNN | gain | linear | gain | seconds |",
+         "|" + "---|" * 10]
+  spread = lambda v: statistics.stdev(v) if len(v) > 1 else 0.0
+  for name, (_, _, metric, against) in RUNS.items():
+    mine = [r for r in rows if r["name"] == name]
+    if not mine:
+      continue
+    reached = [r["task"][metric] for r in mine]
+    other = (statistics.fmean(r["task"][against] for r in mine) if against in mine[0]["task"] else
+             base.get(against, against))
+    label = f"{against} " if isinstance(against, str) and against not in mine[0]["task"] else ""
+    cells = []
+    for m in ("knn", "linear"):
+      value = [100 * r["downstream"]["encoder"][m] for r in mine]
+      gain = [100 * (r["downstream"]["encoder"][m] - r["downstream"]["random"][m]) for r in mine]
+      cells += [f"{statistics.fmean(value):.1f}", f"{statistics.fmean(gain):+.1f} ± {spread(gain):.1f}"]
+    out.append(f"| {name} | {len(mine)} | {metric}{' (less is better)' if metric in SMALLER else ''} | "
+               f"{statistics.fmean(reached):.3g} ± {spread(reached):.2g} | "
+               + (f"{label}{other:.3g}" if isinstance(other, float) else "") + " | "
+               + " | ".join(cells) + f" | {statistics.fmean(r['seconds'] for r in mine):.0f} |")
+  random = [r["downstream"]["random"] for r in rows if r["name"] == rows[0]["name"]]
+  out.append("| *random encoder* | | | | | " + " | | ".join(
+      f"{100 * statistics.fmean(r[m] for r in random):.1f}" for m in ("knn", "linear")) + " | | |")
+  out.append(f"| *raw pixels* | | | | | {100 * base['knn']:.1f} | | {100 * base['linear']:.1f} | | |")
+  out.append(f"| *PCA's code* | | | | | {100 * base['PCA, kNN']:.1f} | | | | |")
+  return "\n".join(out) + "\n"
+
+
+def collect(path, runs):
+  """Writes the table and the pictures."""
+  rows = [json.loads(f.read_text()) for f in sorted(pathlib.Path(runs).glob("*/seed*/pretext.json"))]
+  base = pathlib.Path(runs) / "pixels.json"
+  if not base.exists():
+    checkpoint.write_json(base, pixels(path))
+  base = json.loads(base.read_text())
+  rows.sort(key=lambda r: (list(RUNS).index(r["name"]), r["seed"]))
+  checkpoint.write_json(HERE / "results" / "pretext.json", {"budget": BUDGET, "runs": rows, "pixels": base})
+  checkpoint.write_text(HERE / "results" / "pretext.md", table(rows, base))
+  print(table(rows, base))
+
+
+def main():
+  p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  p.add_argument("--data", required=True)
+  p.add_argument("--runs", default="runs/pretext")
+  p.add_argument("--names", nargs="+", default=None, help=f"of {'; '.join(RUNS)} (default: those without a comma)")
+  p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+  p.add_argument("--table", action="store_true", help="only collect what there is")
+  args = p.parse_args()
+  path = str(pathlib.Path(args.data).resolve())
+  if not args.table:
+    for seed in args.seeds:
+      for name in args.names or MAIN:
+        r = run(name, path, args.runs, seed)
+        metric = RUNS[name][2]
+        print(f"{name:<28} seed {seed}  " + "  ".join(f"{k} {v:.4g}" for k, v in r["task"].items() if metric in k)
+              + "  " + "  ".join(f"{m} {r['downstream']['encoder'][m]:.3f} (random {r['downstream']['random'][m]:.3f})"
+                                 for m in ("knn", "linear")) + f"  {r['seconds']:.0f} s", flush=True)
+  collect(path, args.runs)
+
+
+if __name__ == "__main__":
+  main()
