@@ -19,5 +19,5 @@ def get_config(arg="digits"):
     c.method = methods.options("vicreg", widths=(2 * width, 2 * width), aug=presets.aug(arg, "vicreg"))
     c.optim.lr = 0.03
     if arg == "cifar10":
-      c.optim.warmup = 0.1                                   # at once at 0.03 it diverges
+      c.optim.name, c.optim.lr, c.optim.weight_decay, c.optim.warmup = "adamw", 2e-3, 0.01, 0.1
   return c
