@@ -17,6 +17,7 @@ def get_config(arg="digits"):
   c.method = methods.options("context_encoder", overlap=overlap, width=width, critic_width=width,
                              aug=presets.aug(arg, "mae"))
   c.optim.name, c.optim.lr, c.optim.weight_decay, c.optim.warmup = "adamw", 1e-3, 0.01, 0.05
+  c.optim.critic_rate = 0.1                                  # as in the paper
   if arg == "imagenet":
     c.optim.lr, c.batch_size = 2e-4, 1024
   return c

@@ -3,7 +3,7 @@
   python experiments/pretext.py --data $DATA/cifar10 --runs runs/pretext             # goes on where it stopped
   python experiments/pretext.py --data $DATA/cifar10 --runs runs/pretext --table     # from what is there
 
-$DATA/cifar10 holds {train,test}/CLASS/*.jpg. One budget for all: ResNet-10 at width 16, 300 steps of 128. Figures go to
+$DATA/cifar10 holds {train,test}/CLASS/*.jpg. One budget for all: ResNet-10 at width 8, 300 steps of 128. Figures go to
 experiments/results/pretext.{json,md}, pictures of held-out images beside them. A finished run is not made again: remove
 its folder when its config has changed.
 """
@@ -17,12 +17,14 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+from sklearn.decomposition import PCA
 
-from sslx import augment, checkpoint, config, data, evaluate, log, methods, train
+from sslx import augment, checkpoint, config, data, encoders, evaluate, log, methods, train
+from sslx.evaluate.pixels import principal
 
 HERE = pathlib.Path(__file__).parent
 BUDGET = ["--config.total_steps=300", "--config.total_epochs=0", "--config.batch_size=128",
-          "--config.encoder.name=resnet10", "--config.encoder.width=16", "--config.log.every=10",
+          "--config.encoder.name=resnet10", "--config.encoder.width=8", "--config.log.every=10",
           "--config.checkpoint.every=300", "--config.online_probe=False"]
 # name: (method, its options, metric on held-out images, what it is compared with)
 RUNS = {
@@ -30,7 +32,7 @@ RUNS = {
     "patch_position": ("patch_position", [], "position_accuracy", 1 / 8),
     "jigsaw": ("jigsaw", [], "permutation_accuracy", 1 / 64),
     "jigsaw, positions": ("jigsaw", ["target=positions"], "position_accuracy", 1 / 9),
-    "transform": ("transform", [], "explained", 0.0),
+    "transform": ("transform", [], "r2", 0.0),
     "transform, kind": ("transform", ["target=kind"], "kind_accuracy", 1 / 6),
     "autoencoder": ("autoencoder", [], "l2", "PCA"),
     "autoencoder, masked": ("autoencoder", ["corruption=mask"], "l2", None),
@@ -39,7 +41,7 @@ RUNS = {
     "context_encoder, adversarial": ("context_encoder", ["objective=adversarial"], "l2", "nearest neighbour"),
     "colorization": ("colorization", [], "auc", "auc_of_mean"),
     "colorization, l2": ("colorization", ["objective=l2"], "ab_rmse", "ab_rmse_of_mean"),
-    "super_resolution": ("super_resolution", [], "perceptual", "perceptual_bicubic"),
+    "super_resolution": ("super_resolution", ["judge={runs}/rotation/seed{seed}"], "perceptual", "perceptual_bicubic"),
     "super_resolution, l2": ("super_resolution", ["objective=l2"], "psnr", "psnr_bicubic"),
     "super_resolution, l2 x4": ("super_resolution", ["objective=l2", "factor=4"], "psnr", "psnr_bicubic"),
 }
@@ -52,16 +54,17 @@ def workdir_of(runs, name, seed):
   return pathlib.Path(runs) / name.replace(", ", "_").replace(" ", "_") / f"seed{seed}"
 
 
-def configured(name, path, seed):
-  """The config of a run."""
+def configured(name, path, runs, seed):
+  """The config of a run; super-resolution is judged by the encoder that rotation made."""
   method, options, *_ = RUNS[name]
   return config.override(config.load(f"{HERE.parent}/configs/{method}.py:cifar10"), [
       *BUDGET, f"--config.data.name=folder:{path}", f"--config.seed={seed}",
-      *(f"--config.method.{o}" for o in options)])
+      *(f"--config.method.{o}".format(runs=runs, seed=seed) for o in options)])
 
 
-def restored(c, workdir):
+def restored(name, path, runs, seed):
   """(the method on images as they are, its params, its state) of a finished run."""
+  c, workdir = configured(name, path, runs, seed), workdir_of(runs, name, seed)
   encoder, _ = train.build(c)
   name, options = methods.split(c.method)
   method = methods.make(name, encoder, **options | {"aug": PLAIN})
@@ -79,12 +82,12 @@ def run(name, path, runs, seed):
   out = workdir / "pretext.json"
   if out.exists():
     return json.loads(out.read_text())
-  begun, c = time.monotonic(), configured(name, path, seed)
+  begun, c = time.monotonic(), configured(name, path, runs, seed)
   encoder = train.train(c, workdir)
   bank = data.arrays(data.load(f"folder:{path}", limit=c.data.limit, seed=seed))
   held_out = data.load(f"folder:{path}", split="test", limit=2000)
   queries = data.arrays(held_out)
-  task = evaluate.pretext(*restored(c, workdir), held_out, batch_size=200)
+  task = evaluate.pretext(*restored(name, path, runs, seed), held_out, batch_size=200)
   worth = {}
   for kind, e in (("encoder", encoder), ("random", checkpoint.random_encoder(encoder))):
     x, z = evaluate.embed(e, bank[0]), evaluate.embed(e, queries[0])
@@ -97,35 +100,39 @@ def run(name, path, runs, seed):
   return result
 
 
+def images(path):
+  """(training images, labels, held-out images, labels), images as floats in [0, 1]."""
+  sets = (data.load(f"folder:{path}", limit=10_000, seed=0), data.load(f"folder:{path}", split="test", limit=2000))
+  (x, y, _), (test_x, test_y, _) = (data.arrays(s) for s in sets)
+  return x.astype(np.float32) / 255, y, test_x.astype(np.float32) / 255, test_y
+
+
+def principal_code(path, x):
+  """PCA of the training images x with as many components as the autoencoder's code."""
+  code = config.load(f"{HERE.parent}/configs/autoencoder.py:cifar10").method.code
+  return PCA(code, random_state=0).fit(x.reshape(len(x), -1))
+
+
 def pixels(path):
   """Raw pixels' kNN and linear accuracy, and the baselines of reconstruction, which need no training."""
-  from sklearn.decomposition import PCA
-
-  from sslx.evaluate.pixels import principal
-  c = configured("autoencoder", path, 0)
-  (x, y, _), (test_x, test_y, _) = (data.arrays(s) for s in (
-      data.load(f"folder:{path}", limit=c.data.limit, seed=0), data.load(f"folder:{path}", split="test", limit=2000)))
-  x, test_x = (np.asarray(a, np.float32) / 255 for a in (x, test_x))
+  x, y, test_x, test_y = images(path)
   flat, test_flat = x.reshape(len(x), -1), test_x.reshape(len(test_x), -1)
-  pca = PCA(c.method.code, random_state=0).fit(flat)
+  pca = principal_code(path, x)
   back = pca.inverse_transform(pca.transform(test_flat))
   low = principal(flat, test_flat, 128)
   z, test_z = pca.transform(flat), pca.transform(test_flat)
-  hidden = hidden_square(c.data.name, path)
+  hidden = hidden_square()
   near = nearest(x, test_x, hidden)
   return {"knn": evaluate.knn(flat, y, test_flat, test_y),
-          "linear": evaluate.linear(*low[:1], y, low[1], test_y, standardise=False)["accuracy"],
+          "linear": evaluate.linear(low[0], y, low[1], test_y, standardise=False)["accuracy"],
           "PCA": float(np.mean((back - test_flat) ** 2)), "PCA, kNN": evaluate.knn(z, y, test_z, test_y),
           "nearest neighbour": float(np.mean((x[near] - test_x)[:, hidden] ** 2))}
 
 
-def hidden_square(name, path):
+def hidden_square():
   """[H, W], True in the square that the context encoder paints."""
-  c = configured("context_encoder", path, 0)
-  encoder, _ = train.build(c)
-  method = methods.make("context_encoder", encoder, aug=PLAIN)
-  batch = {"image": jnp.zeros((1, 32, 32, 3), jnp.uint8)}
-  return np.asarray(method.views(jax.random.key(0), batch)["hidden"][0, 0])
+  method = methods.make("context_encoder", encoders.make("resnet10"), aug=PLAIN)
+  return np.asarray(method.views(jax.random.key(0), {"image": jnp.zeros((1, 32, 32, 3), jnp.uint8)})["hidden"][0, 0])
 
 
 def nearest(x, test_x, hidden):
@@ -138,7 +145,7 @@ def nearest(x, test_x, hidden):
 def table(rows, base):
   """The results as Markdown."""
   out = ["# Pretext tasks on 10,000 CIFAR-10 images", "",
-         "`python experiments/pretext.py --data $DATA/cifar10`: ResNet-10 at width 16, 300 steps of 128; mean and",
+         "`python experiments/pretext.py --data $DATA/cifar10`: ResNet-10 at width 8, 300 steps of 128; mean and",
          "deviation over seeds. The task is measured on 2,000 held-out images as they are; beside it is chance, or the",
          "baseline named. kNN (k = 20) and a linear probe with all 10,000 labels, on the same 2,000 images, so with a",
          "sampling deviation of 1.1 points; *gain* is over the same encoder at random initialisation, seed by seed.",
@@ -171,9 +178,71 @@ def table(rows, base):
   return "\n".join(out) + "\n"
 
 
+SHEETS = {                                                   # file: [(run, which of its pictures, title)]
+    "autoencoder": [("autoencoder", "input", "original"), ("PCA", "", "PCA"), ("autoencoder", "output", "autoencoder"),
+                    ("autoencoder, masked", "input", "masked"), ("autoencoder, masked", "output", "its output")],
+    "inpainting": [("context_encoder", "input", "input"), ("nearest", "", "nearest\nneighbour"),
+                   ("context_encoder, l2", "output", "l2"), ("context_encoder, adversarial", "output", "adversarial"),
+                   ("context_encoder", "output", "joint"), ("original", "", "original")],
+    "colorization": [("colorization", "input", "input"), ("colorization", "output", "classes"),
+                     ("colorization, l2", "output", "l2"), ("original", "", "original")],
+    "super_resolution": [("super_resolution", "input", "input"), ("super_resolution", "bicubic", "bicubic"),
+                         ("super_resolution, l2", "output", "l2"), ("super_resolution", "output", "joint"),
+                         ("original", "", "original"), ("super_resolution, l2 x4", "input", "input, x4"),
+                         ("super_resolution, l2 x4", "bicubic", "bicubic"),
+                         ("super_resolution, l2 x4", "output", "l2")],
+    "puzzles": [("rotation", "turned", "rotation"), ("rotation", "turned back as predicted", "turned back"),
+                ("patch_position", "pair", "patches"), ("patch_position", "as predicted", "predicted"),
+                ("jigsaw, positions", "puzzle", "jigsaw"), ("jigsaw, positions", "as predicted", "predicted"),
+                ("transform", "view", "transform"), ("transform", "transformed", "transformed"),
+                ("transform", "as predicted", "predicted")]}
+
+
+def pictures(path, runs, count=8):
+  """A sheet of held-out images for each family, by the runs of seed 0."""
+  x, _, test_x, _ = images(path)
+  test_x = test_x[::len(test_x) // count][:count]
+  shown = {"original": {"": test_x}, "nearest": {"": painted(x, test_x)}}
+  pca = principal_code(path, x)
+  shown["PCA"] = {"": pca.inverse_transform(pca.transform(test_x.reshape(count, -1))).reshape(test_x.shape)}
+  for name in RUNS:
+    if (workdir_of(runs, name, 0) / "pretext.json").exists():
+      method, params, state = restored(name, path, runs, 0)
+      shown[name] = method.show(params, state, jax.jit(method.views)(jax.random.key(1), {"image": test_x}))
+  for file, columns in SHEETS.items():
+    columns = [(title, shown[run][picture]) for run, picture, title in columns if run in shown]
+    if columns:
+      sheet(columns, HERE / "results" / f"pretext_{file}.png")
+
+
+def painted(x, test_x):
+  """Test images with what is hidden taken from the training image that is nearest where they are seen."""
+  hidden = hidden_square()
+  return np.where(hidden[..., None], x[nearest(x, test_x, hidden)], test_x)
+
+
+def sheet(columns, out):
+  """A picture of titled columns of images [N, H, W, C] in [0, 1]."""
+  import matplotlib
+  matplotlib.use("Agg")
+  import matplotlib.pyplot as plt
+  rows = len(columns[0][1])
+  figure, axes = plt.subplots(rows, len(columns), figsize=(1.1 * len(columns), 1.1 * rows + 0.4), squeeze=False,
+                              layout="constrained")
+  for ax, (title, images_) in zip(axes.T, columns, strict=True):
+    ax[0].set_title(title, fontsize=8)
+    for cell, image in zip(ax, images_, strict=True):
+      cell.imshow(np.clip(image, 0, 1), interpolation="nearest")
+      cell.set_axis_off()
+  figure.savefig(out, dpi=100)
+  plt.close(figure)
+
+
 def collect(path, runs):
   """Writes the table and the pictures."""
   rows = [json.loads(f.read_text()) for f in sorted(pathlib.Path(runs).glob("*/seed*/pretext.json"))]
+  if not rows:
+    raise SystemExit(f"no finished run in {runs}")
   base = pathlib.Path(runs) / "pixels.json"
   if not base.exists():
     checkpoint.write_json(base, pixels(path))
@@ -182,20 +251,22 @@ def collect(path, runs):
   checkpoint.write_json(HERE / "results" / "pretext.json", {"budget": BUDGET, "runs": rows, "pixels": base})
   checkpoint.write_text(HERE / "results" / "pretext.md", table(rows, base))
   print(table(rows, base))
+  pictures(path, runs)
 
 
 def main():
   p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   p.add_argument("--data", required=True)
   p.add_argument("--runs", default="runs/pretext")
-  p.add_argument("--names", nargs="+", default=None, help=f"of {'; '.join(RUNS)} (default: those without a comma)")
+  p.add_argument("--names", nargs="+", default=MAIN, choices=RUNS, metavar="NAME",
+                 help=f"of {'; '.join(RUNS)} (default: those without a comma; super_resolution needs rotation's run)")
   p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
   p.add_argument("--table", action="store_true", help="only collect what there is")
   args = p.parse_args()
   path = str(pathlib.Path(args.data).resolve())
   if not args.table:
     for seed in args.seeds:
-      for name in args.names or MAIN:
+      for name in args.names:
         r = run(name, path, args.runs, seed)
         metric = RUNS[name][2]
         print(f"{name:<28} seed {seed}  " + "  ".join(f"{k} {v:.4g}" for k, v in r["task"].items() if metric in k)

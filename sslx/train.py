@@ -151,13 +151,14 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   examples, classes = datasets.numbered(source)             # so that probes are as wide as there are classes
   run.fill(config, len(source), classes)
   encoder, method = method or build(config)
+  watched = method
   if config.online_probe and classes:
     method = probe.online(method, encoder, classes)
   rate = None if tx else optim.schedule(config.optim, total, size)
   tx = tx or optim.make(config.optim, total, size)
   if data is None and test is None and config.evaluate.every:
     test = load(config, "test")
-  watch, metric = watcher(config, source, test, encoder, method) if config.evaluate.every else (None, None)
+  watch, metric = watcher(config, source, test, encoder, watched) if config.evaluate.every else (None, None)
 
   def batches(start):
     found = datasets.batches(examples, batch_size=size, seed=config.seed, start=start, workers=config.data.workers,

@@ -3,7 +3,6 @@
 import functools
 import itertools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -16,16 +15,17 @@ BESIDE = {(40, 90), (100, -90), (100, -10), (100, 0)}                # in Zhang 
 
 
 def _mixed(image, matrix):
-  return jnp.einsum("...c,dc->...d", image, jnp.asarray(matrix, image.dtype), precision="highest")
+  return sum(image[..., c:c + 1] * matrix[:, c].astype(image.dtype) for c in range(3))
 
 
 def rgb_to_lab(image):
-  """sRGB -> Lab."""
-  linear = jnp.where(image <= 0.04045, image / 12.92, ((jnp.maximum(image, 0.04045) + 0.055) / 1.055) ** 2.4)
+  """sRGB -> Lab; NumPy arrays give NumPy arrays."""
+  xp = np if isinstance(image, np.ndarray) else jnp
+  linear = xp.where(image <= 0.04045, image / 12.92, ((xp.maximum(image, 0.04045) + 0.055) / 1.055) ** 2.4)
   xyz = _mixed(linear, TO)
-  f = jnp.where(xyz > EDGE**3, jnp.cbrt(jnp.maximum(xyz, EDGE**3)), xyz / (3 * EDGE**2) + 4 / 29)
+  f = xp.where(xyz > EDGE**3, xp.cbrt(xp.maximum(xyz, EDGE**3)), xyz / (3 * EDGE**2) + 4 / 29)
   x, y, z = f[..., 0], f[..., 1], f[..., 2]
-  return jnp.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
+  return xp.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
 
 
 def lab_to_rgb(image):
@@ -47,8 +47,7 @@ def bins(step=10, levels=256):
   plane = np.stack(np.meshgrid(line, line, indexing="ij"), -1)
   for channel, value in itertools.product(range(3), (0.0, 1.0)):
     rgb = np.insert(plane, channel, value, axis=-1)
-    with jax.ensure_compile_time_eval():
-      ab = np.asarray(rgb_to_lab(jnp.asarray(rgb)))[..., 1:]
+    ab = rgb_to_lab(rgb)[..., 1:]
     cells |= set(map(tuple, np.unique(np.floor(ab.reshape(-1, 2) / step).astype(int), axis=0)))
   corners = {(a + i, b + j) for a, b in cells for i in (0, 1) for j in (0, 1)}
   if step == 10:

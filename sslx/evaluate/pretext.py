@@ -7,24 +7,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from sslx import errors
+from sslx.evaluate.embed import placement
 
 
 def pretext(method, params, state, source, *, examples=2048, batch_size=256, seed=0):
   """{"loss" and the method's other metrics: their mean over batches of a Source}, floats.
 
-  At most `examples` of them, in whole batches (or one smaller one), with the same views for the same seed. The loss is
-  as at the end of training: batch norm, where there is any, goes by the statistics of these batches. UsageError for a
-  method whose task is about the training examples alone.
+  At most `examples` of them, in whole batches over all local devices, with the same views for the same seed. The loss
+  is as at the end of training: batch norm, where there is any, goes by the statistics of these batches. UsageError for
+  a method whose task is about the training examples alone.
   """
   if "index" in method.reads:
     raise errors.UsageError("this method's task is about the training examples by their index: it has none held out")
-  size = min(batch_size, len(source))
-  number = max(1, min(examples, len(source)) // size)
+  size = min(batch_size, examples, len(source))
+  number = min(examples, len(source)) // size
   order = np.random.default_rng(seed).permutation(len(source))[:number * size]
-  found = []
-  for i, rows in enumerate(np.split(np.sort(order), number)):
-    batch = source.batch(rows)
-    batch = {k: jnp.asarray(batch[k]) for k in method.reads}
+  where, params = placement(size, params)
+  state, found = jax.device_put(state, jax.tree.leaves(params)[0].sharding), []
+  for i, rows in enumerate(np.split(order, number)):
+    batch = source.batch(np.sort(rows))
+    batch = {k: jax.device_put(batch[k], where) for k in method.reads}
     found.append(_measured(method)(params, state, jax.random.fold_in(jax.random.key(seed), i), batch))
   return {k: float(np.mean([f[k] for f in found])) for k in found[0]}
 

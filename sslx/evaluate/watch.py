@@ -1,5 +1,7 @@
 """Evaluation during a run: cheap protocols on fixed examples, and the number that makes a checkpoint the best one."""
 
+import numpy as np
+
 from sslx import checkpoint, data, errors, evaluate
 
 
@@ -22,6 +24,12 @@ def watcher(config, source, test, encoder, method):
       raise errors.unknown("protocol during the run", name, ("knn", "health", "pretext"))
   if "pretext" in protocols and test is None:
     raise errors.UsageError("evaluate.protocols has pretext, which needs images that are held out: give a test split")
+  if "pretext" in protocols:
+    held_out, _ = data.numbered(data.given(test))
+    missing = [k for k in method.reads if k not in held_out.batch(np.arange(1))]
+    if missing or "index" in method.reads:
+      raise errors.UsageError("evaluate.protocols has pretext, but this method's task reads "
+                              f"{', '.join(missing) or 'the index of training examples'}, which held-out data have not")
   best = ("knn" if labelled else "rankme") if best == "auto" else best
   if best not in ("knn", "rankme", "none"):
     raise errors.unknown("checkpoint.best", best, ("auto", "knn", "rankme", "none"))
@@ -39,8 +47,9 @@ def watcher(config, source, test, encoder, method):
       health = evaluate.health(features)
       values |= {"rankme": health["effective_rank"], "feature_std": health["feature_std"]}
     if "pretext" in protocols:
-      found = evaluate.pretext(method, params, state, data.given(test), examples=config.evaluate.test or len(test),
-                               batch_size=config.batch_size, seed=config.seed)
+      found = evaluate.pretext(method, {k: v for k, v in params.items() if k != "probe"}, state, held_out,
+                               examples=config.evaluate.test or len(test), batch_size=min(256, config.batch_size),
+                               seed=config.seed)
       values |= {f"test_{k}": v for k, v in found.items()}
     values = {k: v for k, v in values.items() if v is not None}
     return values, values.get(best)

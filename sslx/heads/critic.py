@@ -1,5 +1,7 @@
 """Critics: is this image real?"""
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -12,6 +14,7 @@ class Critic(nn.Module):
   """
   width: int = 32
   norm: bool = True
+  axis_name: Any = None
 
   @nn.compact
   def __call__(self, x, train=False):
@@ -21,6 +24,7 @@ class Critic(nn.Module):
       normed = self.norm and i > 0
       x = nn.Conv(self.width * 2 ** min(i, 3), (4, 4), 2, use_bias=not normed, param_dtype=wide, name=f"conv{i + 1}")(x)
       if normed:
-        x = nn.BatchNorm(use_running_average=not train, momentum=0.9, param_dtype=wide, name=f"norm{i + 1}")(x)
+        x = nn.BatchNorm(use_running_average=not train, momentum=0.9, param_dtype=wide, name=f"norm{i + 1}",
+                         axis_name=self.axis_name if train else None)(x)
       x, i = nn.leaky_relu(x, 0.2), i + 1
     return nn.Dense(1, param_dtype=wide, name="dense")(x.reshape(len(x), -1))[:, 0]

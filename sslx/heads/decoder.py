@@ -1,6 +1,7 @@
 """Pixel decoders: from what any encoder gives back to an image."""
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -19,6 +20,7 @@ class Decoder(nn.Module):
   width: int = 32
   norm: bool = True
   spread: bool = False
+  axis_name: Any = None
 
   @nn.compact
   def __call__(self, x, train=False):
@@ -42,7 +44,8 @@ class Decoder(nn.Module):
       x = jax.image.resize(x, (len(x), *at(i), x.shape[-1]), "bilinear")
       x = nn.Conv(channels(i), (3, 3), use_bias=not self.norm, param_dtype=wide, name=f"conv{doublings - i}")(x)
       if self.norm:
-        x = nn.BatchNorm(use_running_average=not train, momentum=0.9, param_dtype=wide, name=f"norm{doublings - i}")(x)
+        x = nn.BatchNorm(use_running_average=not train, momentum=0.9, param_dtype=wide, name=f"norm{doublings - i}",
+                         axis_name=self.axis_name if train else None)(x)
       x = nn.relu(x)
     if x.shape[1:3] != (H, W):
       x = jax.image.resize(x, (len(x), H, W, x.shape[-1]), "bilinear")

@@ -1,6 +1,7 @@
 """Upscalers: a small image larger, with an encoder's maps of it."""
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -24,6 +25,7 @@ class Upscaler(nn.Module):
   width: int = 64
   blocks: int = 4
   norm: bool = True
+  axis_name: Any = None
 
   @nn.compact
   def __call__(self, x, maps, train=False):
@@ -31,8 +33,9 @@ class Upscaler(nn.Module):
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     conv = lambda channels, side, name, **options: nn.Conv(
         channels, (side, side), param_dtype=wide, name=name, **options)
-    norm = lambda y, name: nn.BatchNorm(use_running_average=not train, momentum=0.9, param_dtype=wide, name=name)(
-        y) if self.norm else y
+    norm = lambda y, name: nn.BatchNorm(
+        use_running_average=not train, momentum=0.9, param_dtype=wide, name=name,
+        axis_name=self.axis_name if train else None)(y) if self.norm else y
     prelu = lambda y, name: nn.PReLU(param_dtype=wide, negative_slope_init=0.25, name=name)(y)
     to = lambda y, size: jax.image.resize(y, (*y.shape[:1], *size, y.shape[-1]), "bilinear")
     first = y = prelu(conv(self.width, 9, "first")(x), "first_prelu")

@@ -6,14 +6,14 @@ parameters are those of the global batch after `pmean` (under shard_map with che
 Arithmetic is never below float32.
 """
 
-from sslx.losses.adversarial import gan_critic, gan_generator, weighted_l2
+from sslx.losses.adversarial import gan_critic, gan_generator
 from sslx.losses.batch import unit
 from sslx.losses.clustering import sinkhorn, swav
 from sslx.losses.collapse import alignment, alpha_req, effective_rank, feature_std, uniformity
 from sslx.losses.contrastive import clip, dcl, info_nce, ntxent, siglip, supcon
 from sslx.losses.distillation import dino, negative_cosine, ressl
 from sslx.losses.metric import pair, triplet, triplet_hard, triplet_semihard
-from sslx.losses.quality import psnr, ssim
+from sslx.losses.quality import psnr, ssim, weighted_l2
 from sslx.losses.redundancy import barlow_twins, vibcreg, vicreg, whiten, wmse
 from sslx.losses.spread import koleo, sigreg
 

@@ -1,23 +1,9 @@
-"""Reconstruction with weights, and adversaries. Means over examples that do not see each other."""
+"""Adversaries. Means over examples that do not see each other."""
 
-import chex
 import jax
 import jax.numpy as jnp
 
 from sslx.losses.batch import wide
-
-
-def weighted_l2(predicted, target, weight):
-  """Context encoders (Pathak et al., 2016, eq. 1): the squared error, a mean by weight over places.
-
-  Args:
-    predicted, target: [..., C].
-    weight: [...], of each place, not negative and not all 0.
-  """
-  chex.assert_equal_shape([predicted, target])
-  chex.assert_shape(weight, predicted.shape[:-1])
-  weight = wide(weight)
-  return jnp.sum(weight * jnp.mean((wide(predicted) - wide(target)) ** 2, -1)) / jnp.sum(weight)
 
 
 def gan_critic(real, fake):

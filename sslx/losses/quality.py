@@ -1,10 +1,24 @@
-"""How close images are, as papers on restoration measure it. Images are [B, H, W, C] in [0, 1]; means over images."""
+"""How close images are, as papers on restoration measure it. Images are [B, H, W, C] in [0, 1]."""
 
 import chex
 import jax.numpy as jnp
 import numpy as np
 
-from sslx.losses.batch import wide
+from sslx.losses.batch import agreed, wide
+
+
+def weighted_l2(predicted, target, weight, *, axis_name=None):
+  """Context encoders (Pathak et al., 2016, eq. 1): the squared error, a mean by weight over all places of the batch.
+
+  Args:
+    predicted, target: [..., C].
+    weight: [...], of each place, not negative and not all 0.
+  """
+  chex.assert_equal_shape([predicted, target])
+  chex.assert_shape(weight, predicted.shape[:-1])
+  weight = wide(weight)
+  error = jnp.sum(weight * jnp.mean((wide(predicted) - wide(target)) ** 2, -1))
+  return agreed(error, axis_name) / agreed(jnp.sum(weight), axis_name)
 
 
 def psnr(image, target):

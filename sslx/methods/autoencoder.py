@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sslx import augment, errors, heads
+from sslx import augment, errors, heads, losses
 from sslx.augment import mask, recipes
 from sslx.methods import base
 
@@ -52,6 +52,8 @@ def make(encoder, *, corruption="none", amount=0.25, code=128, read="pooled", wi
     raise errors.unknown("corruption", corruption, CORRUPTIONS)
   if read not in ("pooled", "grid"):
     raise errors.unknown("read", read, ("pooled", "grid"))
+  if amount < 0 or (amount > 1 and corruption != "noise"):
+    raise errors.UsageError(f"amount is {amount:g}: it must be a share from 0 to 1; a deviation of 0 or more for noise")
   net = Coder(encoder, heads.MLP((code,)), read)
 
   def views(rng, batch):
@@ -75,8 +77,9 @@ def make(encoder, *, corruption="none", amount=0.25, code=128, read="pooled", wi
 
   def loss(params, state, views, rng, progress):
     out, state = output(params, state, views, rng)
-    value = jnp.mean((out - views["image"][0]) ** 2)
-    return value, (state, {"l2": value, "psnr": -10 * jnp.log10(value)})
+    clean = views["image"][0]
+    value = jnp.mean((out - clean) ** 2)
+    return value, (state, {"l2": value, "psnr": losses.psnr(*(x.reshape(-1, *x.shape[2:]) for x in (out, clean)))})
 
   def show(params, state, views):
     pictures = {"clean": views["image"][0], "input": views["input"], "output": output(params, state, views)[0]}

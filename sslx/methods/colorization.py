@@ -1,26 +1,16 @@
 """Colorization (Zhang et al., 2016): the colours of an image from its lightness."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from sslx import augment, errors, heads
 from sslx.augment import lab, recipes
-from sslx.methods import base
+from sslx.methods import base, pretext
 
 CITE = """@inproceedings{zhang2016colorful,
   title={Colorful Image Colorization},
   author={Zhang, Richard and Isola, Phillip and Efros, Alexei A.},
   booktitle={ECCV}, year={2016}}"""
-
-
-class Painter(nn.Module):
-  """An encoder's grid and a decoder on it: x [B, H, W, C] -> [B, h, w, K]."""
-  encoder: nn.Module
-  decoder: nn.Module
-
-  def __call__(self, x, train=False):
-    return self.decoder(self.encoder.features(x, train)["grid"], train)
 
 
 def soft(ab, bins, sigma, number=5):
@@ -62,11 +52,14 @@ def make(encoder, *, objective="classes", uniform=0.5, kept=0.99, temperature=0.
   """
   if objective not in ("classes", "l2"):
     raise errors.unknown("objective", objective, ("classes", "l2"))
+  pretext.needs_grid(encoder, "colorization")
+  if reduce < 1:
+    raise errors.UsageError(f"reduce is {reduce}: it must be 1 or more")
   bins = lab.bins()
   outputs = len(bins) if objective == "classes" else 2
 
   def net(x):
-    return Painter(encoder, heads.Decoder((-(-x.shape[1] // reduce), -(-x.shape[2] // reduce), outputs), width))
+    return pretext.Painter(encoder, heads.Decoder((-(-x.shape[1] // reduce), -(-x.shape[2] // reduce), outputs), width))
 
   def views(rng, batch):
     x = recipes.views(aug, rng, batch["image"], number=1)[0]                            # [B, V, h, w, C]
@@ -96,7 +89,8 @@ def make(encoder, *, objective="classes", uniform=0.5, kept=0.99, temperature=0.
     ab, state, metrics = views["ab"].reshape(*out.shape[:-1], 2), {**state, "net": stats}, {}
     if objective == "classes":
       index, share = soft(ab, bins, sigma)                                              # [B, h, w, 5]
-      seen = jnp.mean(jax.nn.one_hot(index[..., 0].ravel(), outputs, dtype=state["prior"].dtype), 0)
+      share = share.astype(state["prior"].dtype)
+      seen = jnp.zeros_like(state["prior"]).at[index.ravel()].add(share.ravel()) / share[..., 0].size
       state["prior"] = kept * state["prior"] + (1 - kept) * seen
       cross = jax.nn.logsumexp(out, -1) - jnp.sum(share * jnp.take_along_axis(out, index, -1), -1)
       value = jnp.mean(weights(state["prior"], uniform)[index[..., 0]] * cross)

@@ -8,21 +8,12 @@ import jax.numpy as jnp
 
 from sslx import errors, heads, losses
 from sslx.augment import boxes, mask, recipes
-from sslx.methods import base
+from sslx.methods import base, pretext
 
 CITE = r"""@inproceedings{pathak2016context,
   title={Context Encoders: Feature Learning by Inpainting},
   author={Pathak, Deepak and Kr{\"a}henb{\"u}hl, Philipp and Donahue, Jeff and Darrell, Trevor and Efros, Alexei A.},
   booktitle={CVPR}, year={2016}}"""
-
-
-class Painter(nn.Module):
-  """An encoder's grid and a decoder on it: x [B, H, W, C] -> [B, H, W, C] in [0, 1]."""
-  encoder: nn.Module
-  decoder: nn.Module
-
-  def __call__(self, x, train=False):
-    return jax.nn.sigmoid(self.decoder(self.encoder.features(x, train)["grid"], train))
 
 
 def around(hidden, overlap):
@@ -54,7 +45,11 @@ def make(encoder, *, region="center", share=0.25, overlap=2, overlap_weight=10.0
       raise errors.unknown(name, given, known)
   weight = {"l2": (1.0, 0.0), "adversarial": (0.0, 1.0), "joint": (lambda_rec, lambda_adv)}[objective]
   critic = None if objective == "l2" else heads.Critic(critic_width)
-  painter = lambda size: Painter(encoder, heads.Decoder(size, width, spread=True))
+  pretext.needs_grid(encoder, "context_encoder")
+  if not 0 < share < 1 or overlap < 0:
+    raise errors.UsageError(f"share is {share:g} and overlap {overlap}: the one must lie between 0 and 1, the other "
+                            "not be negative")
+  painter = lambda size: pretext.Painter(encoder, heads.Decoder(size, width, spread=True))
 
   def square(h, w):                                                                     # top, left, height, width
     a, b = (max(1, round(math.sqrt(share) * n)) for n in (h, w))
@@ -90,7 +85,7 @@ def make(encoder, *, region="center", share=0.25, overlap=2, overlap_weight=10.0
     x, hidden = (v.reshape(-1, *v.shape[2:]) for v in (views["image"][0], views["hidden"]))
     seen = jnp.where(hidden[..., None], fill, x)
     out, stats = base.forward(painter(x.shape[1:]), params["net"], state["net"], seen, rng=rng)
-    return x, hidden, seen, out, {**state, "net": stats}
+    return x, hidden, seen, jax.nn.sigmoid(out), {**state, "net": stats}
 
   def loss(params, state, views, rng, progress):
     x, hidden, _, out, state = paint(params, state, views, rng)
@@ -101,14 +96,9 @@ def make(encoder, *, region="center", share=0.25, overlap=2, overlap_weight=10.0
                "l2_of_mean_color": losses.weighted_l2(jnp.broadcast_to(average, x.shape), x, hidden.astype(float))}
     if critic:
       fake = judged(jnp.where((hidden | margin)[..., None], out, x))
-      stop, stats = jax.lax.stop_gradient, state["critic"]
-      verdict = base.forward(critic, stop(params["critic"]), stats, fake)[0]            # the painter's alone
-      on_real, stats = base.forward(critic, params["critic"], stats, judged(x))
-      on_fake, stats = base.forward(critic, params["critic"], stats, stop(fake))        # the critic's alone
-      generator, critics = losses.gan_generator(verdict), losses.gan_critic(on_real, on_fake)
+      generator, critics, stats, found = pretext.rivals(critic, params["critic"], state["critic"], judged(x), fake)
       value, state = value + weight[1] * generator + critics, state | {"critic": stats}
-      right = (jnp.mean(on_real > 0, dtype=value.dtype) + jnp.mean(on_fake < 0, dtype=value.dtype)) / 2
-      metrics |= {"generator": generator, "critic": critics, "critic_accuracy": right}
+      metrics |= found
     return value, (state, metrics)
 
   def show(params, state, views):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sslx import augment, errors, heads
+from sslx import errors, heads
 from sslx.augment import recipes, tiles
 from sslx.methods import pretext
 
@@ -33,7 +33,9 @@ def permutations(number, tiles=9):
     distance = sum((column != column[chosen[-1]]).astype(np.int32) for column in columns)
     nearest, total = np.minimum(nearest, distance), total + distance
     chosen.append(int(np.argmax(nearest * (tiles * number + 1) + total)))
-  return every[chosen].astype(np.int32)
+  found = every[chosen].astype(np.int32)
+  found.flags.writeable = False                              # it is kept for later calls
+  return found
 
 
 def make(encoder, *, target="permutation", number=100, inset=64 / 75, standardize=True, side=0, tile=0, widths=(512,),
@@ -52,13 +54,16 @@ def make(encoder, *, target="permutation", number=100, inset=64 / 75, standardiz
   """
   if target not in ("permutation", "positions"):
     raise errors.unknown("target", target, ("permutation", "positions"))
+  if not 0 < inset <= 1:
+    raise errors.UsageError(f"inset is {inset:g}: a tile's side as a share of its cell is above 0 and at most 1")
   known = permutations(number) if target == "permutation" else None
   head = heads.MLP((*widths, number if target == "permutation" else 81), norm)
 
   def views(rng, batch):
     r_aug, r_order, r_place = jax.random.split(rng, 3)
-    x = recipes.views(aug, r_aug, batch["image"], number=1)[0][:, 0]                    # [B, h, w, C]
-    x = augment.resize(x, (side, side)) if side else x
+    x = pretext.first_view(aug, r_aug, batch["image"], side)                            # [B, h, w, C]
+    if min(x.shape[1:3]) < 3:
+      raise errors.UsageError(f"views of {x.shape[1]}x{x.shape[2]} pixels have no nine tiles: make method.side larger")
     cells = jnp.array([n // 3 for n in x.shape[1:3]])
     p = max(1, int(inset * (min(x.shape[1:3]) // 3)))
     if known is None:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from sslx import augment, errors, heads
+from sslx import errors, heads
 from sslx.augment import recipes, tiles
 from sslx.methods import pretext
 
@@ -42,12 +42,13 @@ def make(encoder, *, patch=0, gap=0.5, jitter=0.07, color="drop", standardize=Fa
   """
   if color not in ("drop", "keep"):
     raise errors.unknown("color", color, ("drop", "keep"))
+  if gap < 0 or jitter < 0:
+    raise errors.UsageError(f"gap is {gap:g} and jitter {jitter:g}, as shares of a patch: neither may be negative")
   offsets = jnp.array([(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x])        # [8, 2]
 
   def views(rng, batch):
     r_aug, r_position, r_place, r_jitter, r_color = jax.random.split(rng, 5)
-    x = recipes.views(aug, r_aug, batch["image"], number=1)[0][:, 0]                    # [B, h, w, C]
-    x = augment.resize(x, (side, side)) if side else x
+    x = pretext.first_view(aug, r_aug, batch["image"], side)                            # [B, h, w, C]
     p, step, move, _ = layout(min(x.shape[1:3]), patch, gap, jitter)
     position = jax.random.randint(r_position, (len(x),), 0, 8)
     room = jnp.array([n - p - 2 * step - 2 * move + 1 for n in x.shape[1:3]])
@@ -55,8 +56,9 @@ def make(encoder, *, patch=0, gap=0.5, jitter=0.07, color="drop", standardize=Fa
     at = jnp.stack([first, first + step * offsets[position]], 1)                        # [B, 2, 2]
     at = at + jax.random.randint(r_jitter, at.shape, -move, move + 1)
     cut = tiles.cut(x, at[..., 0], at[..., 1], p, size=tile)
+    cut = tiles.standardize(cut) if standardize else cut
     cut = tiles.drop_colors(r_color, cut) if color == "drop" else cut
-    return {"image": (tiles.standardize(cut) if standardize else cut,), "position": position}
+    return {"image": (cut,), "position": position}
 
   def objective(out, views):                                                            # out [B, 8]
     value, accuracy = pretext.chosen(out, views["position"])

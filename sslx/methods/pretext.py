@@ -1,9 +1,12 @@
-"""What puzzles have in common: an encoder sees the views one by one, a head answers what was done to them."""
+"""What pretext tasks have in common: puzzles, whose head answers what was done to the views, painters and critics."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
+from sslx import augment, errors, losses
+from sslx.augment import recipes
 from sslx.methods import base
 
 
@@ -55,3 +58,38 @@ def puzzle(encoder, head, views, arrange, objective, show=None):
   kept = lambda params, state: {"image": {"params": params["encoder"], **state["encoder"]}}
   return base.Method(init, views, loss, kept, show=show and (
       lambda params, state, views: show(answer(params, state, views)[0], views)))
+
+
+def first_view(aug, rng, images, side=0):
+  """The first view of each image, at `side` pixels, 0 for its own: [B, h, w, C]."""
+  x = recipes.views(aug, rng, images, number=1)[0][:, 0]
+  return augment.resize(x, (side, side)) if side else x
+
+
+class Painter(nn.Module):
+  """An encoder's grid and a decoder on it: x [B, H, W, C] -> what the decoder gives, [B, h, w, K]."""
+  encoder: nn.Module
+  decoder: nn.Module
+
+  def __call__(self, x, train=False):
+    return self.decoder(self.encoder.features(x, train)["grid"], train)
+
+
+def needs_grid(encoder, method):
+  """A UsageError for a transformer that is kept for its class token, which a task on the grid would never train."""
+  if getattr(encoder, "pool", "mean") == "token":
+    raise errors.UsageError(f"{method} trains the grid of the encoder, not its class token: set encoder.pool to mean")
+
+
+def rivals(critic, params, stats, real, fake):
+  """(generator's loss, critic's loss, new stats, metrics) of images [B, H, W, C]; neither's gradient is in the other's.
+
+  Of the generator's loss the critic has no gradient, of the critic's the generator has none.
+  """
+  stop = jax.lax.stop_gradient
+  verdict = base.forward(critic, stop(params), stats, fake)[0]
+  on_real, stats = base.forward(critic, params, stats, real)
+  on_fake, stats = base.forward(critic, params, stats, stop(fake))
+  generator, critics = losses.gan_generator(verdict), losses.gan_critic(on_real, on_fake)
+  right = (jnp.mean(on_real > 0, dtype=critics.dtype) + jnp.mean(on_fake < 0, dtype=critics.dtype)) / 2
+  return generator, critics, stats, {"generator": generator, "critic": critics, "critic_accuracy": right}

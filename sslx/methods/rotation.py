@@ -21,8 +21,9 @@ def make(encoder, *, widths=(), norm=False, aug=recipes.mae()):
   """
   def views(rng, batch):
     made = recipes.views(aug, rng, batch["image"], number=1)
-    if any(x.shape[-3] != x.shape[-2] for x in made):
-      raise errors.UsageError(f"rotation needs square views, not {made[0].shape[-3:-1]}: set method.aug.size")
+    for x in made:
+      if x.shape[-3] != x.shape[-2]:
+        raise errors.UsageError(f"rotation needs square views, not {x.shape[-3:-1]}: set method.aug.size or data.size")
     turned = (jnp.stack([augment.rot90(x, k) for k in range(4)], 2) for x in made)      # [B, V, 4, h, w, C]
     return {"image": tuple(x.reshape(len(x), -1, *x.shape[3:]) for x in turned)}
 

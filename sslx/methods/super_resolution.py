@@ -6,7 +6,8 @@ import jax.numpy as jnp
 
 from sslx import augment, errors, heads, losses
 from sslx.augment import recipes
-from sslx.methods import base
+from sslx.losses.batch import wide
+from sslx.methods import base, pretext
 
 CITE = r"""@inproceedings{ledig2017srgan,
   title={Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network},
@@ -38,7 +39,7 @@ def luma(image):
 
 def distance(x, y):
   """The mean over maps of the squared distance, as a share of the mean square of those of y."""
-  share = lambda a, b: jnp.mean((a - b) ** 2) / jnp.mean(b**2)
+  share = lambda a, b: jnp.mean((a - b) ** 2) / jnp.maximum(jnp.mean(b**2), 1e-12)
   return base.mean(share(a, b) for a, b in zip(x, y, strict=True))
 
 
@@ -51,8 +52,8 @@ def make(encoder, *, factor=2, objective="joint", switch=0.5, lambda_adv=0.001, 
     objective: "l2"; "perceptual", from `switch` on the distance in a frozen encoder's features in its place; "joint",
       with `lambda_adv` of a critic's verdict besides.
     switch: share of the run that is spent on the squared error first.
-    judge: folder of a run or of its encoder, frozen, whose features are compared; "" for `encoder` as it was at random
-      initialisation. Its weights are part of the run's state.
+    judge: folder of a run or of its encoder, which must stay where it is; frozen, its features are compared. "" for one
+      like `encoder`, at random initialisation. Its weights are part of the run's state.
     crop: side in pixels of what is cut from the view at random, at the view's own scale; 0 for the whole.
     width, blocks, norm: channels and residual blocks of the upscaler, and whether there is batch norm in them.
     critic_width: channels of the critic's first layer.
@@ -62,6 +63,7 @@ def make(encoder, *, factor=2, objective="joint", switch=0.5, lambda_adv=0.001, 
     raise errors.unknown("factor", factor, (2, 4))
   if objective not in ("l2", "perceptual", "joint"):
     raise errors.unknown("objective", objective, ("l2", "perceptual", "joint"))
+  pretext.needs_grid(encoder, "super_resolution")
   net = Generator(encoder, heads.Upscaler(factor, width, blocks, norm))
   critic = heads.Critic(critic_width) if objective == "joint" else None
   frozen, known = encoder, None
@@ -92,7 +94,7 @@ def make(encoder, *, factor=2, objective="joint", switch=0.5, lambda_adv=0.001, 
       params["critic"], state["critic"] = base.init(critic, r_critic, large)
     if objective != "l2":
       start = lambda: dict(zip(("params", "stats"), base.init(frozen, r_judge, large), strict=True))
-      state["judge"] = start() if known is None else jax.tree.map(jnp.asarray, {
+      state["judge"] = start() if known is None else jax.tree.map(jnp.array, {
           "params": known["params"], "stats": {k: v for k, v in known.items() if k != "params"}})
     return params, state
 
@@ -103,7 +105,7 @@ def make(encoder, *, factor=2, objective="joint", switch=0.5, lambda_adv=0.001, 
 
   def seen(state, x):                                                                   # by the judge
     variables = {"params": state["judge"]["params"], **state["judge"]["stats"]}
-    return maps(frozen.apply(variables, x, train=False, method="features"))
+    return [wide(m) for m in maps(frozen.apply(variables, x, train=False, method="features"))]
 
   def loss(params, state, views, rng, progress):
     x = views["image"][0].reshape(-1, *views["image"][0].shape[2:])
@@ -114,19 +116,14 @@ def make(encoder, *, factor=2, objective="joint", switch=0.5, lambda_adv=0.001, 
                for measure in (losses.psnr, losses.ssim) for name, y in (("", shown), ("_bicubic", plain))}
     if objective != "l2":
       want = jax.lax.stop_gradient(seen(state, x))
-      late = (progress >= switch).astype(x.dtype) if hasattr(progress, "astype") else float(progress >= switch)
+      late = jnp.asarray(progress >= switch, x.dtype)
       perceptual = distance(seen(state, out), want)
       metrics |= {"perceptual": perceptual, "perceptual_bicubic": distance(seen(state, plain), want)}
       value = late * perceptual + (1 - late) * l2
     if critic:
-      stop, stats = jax.lax.stop_gradient, state["critic"]
-      verdict = base.forward(critic, stop(params["critic"]), stats, out)[0]             # the generator's alone
-      on_real, stats = base.forward(critic, params["critic"], stats, x)
-      on_fake, stats = base.forward(critic, params["critic"], stats, stop(out))         # the critic's alone
-      generator, critics = losses.gan_generator(verdict), losses.gan_critic(on_real, on_fake)
+      generator, critics, stats, found = pretext.rivals(critic, params["critic"], state["critic"], x, out)
       value, state = value + late * lambda_adv * generator + critics, state | {"critic": stats}
-      right = (jnp.mean(on_real > 0, dtype=value.dtype) + jnp.mean(on_fake < 0, dtype=value.dtype)) / 2
-      metrics |= {"generator": generator, "critic": critics, "critic_accuracy": right}
+      metrics |= found
     return value, (state, {"l2": l2} | metrics)
 
   def show(params, state, views):

@@ -14,7 +14,7 @@ CITE = """@inproceedings{zhang2019aet,
   author={Zhang, Liheng and Qi, Guo-Jun and Wang, Liqiang and Luo, Jiebo},
   booktitle={CVPR}, year={2019}}"""
 
-KINDS = ("none", "turned", "moved", "scaled", "sheared", "mirrored")
+KINDS = ("none", "rotation", "translation", "scale", "shear", "flip")
 
 
 def matrix(angle, move, scale, shear, flip):
@@ -46,8 +46,8 @@ def make(encoder, *, target="parameters", degrees=180.0, translate=0.2, scale=(0
   """AET on `encoder`, which sees the view and its transformed copy one by one.
 
   Args:
-    target: "parameters", the map's 2x3 matrix; or "kind", one of six: none, turned, moved, scaled, sheared, mirrored,
-      each by more than half of its range.
+    target: "parameters", the map's 2x3 matrix; or "kind", one of six: none, rotation, translation, scale, shear,
+      flip, each by more than half of its range; a crop is a scale and a translation.
     degrees, translate, shear: largest turn, move (share of the side) and shear (degrees). scale: range of sizes.
     flip_p: how often the transformed view is mirrored at last, with "parameters".
     widths: of the head's hidden layers. norm: batch norm in them.
@@ -55,19 +55,21 @@ def make(encoder, *, target="parameters", degrees=180.0, translate=0.2, scale=(0
   """
   if target not in ("parameters", "kind"):
     raise errors.unknown("target", target, ("parameters", "kind"))
+  if not 0 < scale[0] <= 1 <= scale[1]:
+    raise errors.UsageError(f"scale is {tuple(scale)}: from a size of at most 1, above 0, to one of at least 1")
 
   def views(rng, batch):
     r_aug, r_kind, r_flip, *keys = jax.random.split(rng, 9)
-    x = recipes.views(aug, r_aug, batch["image"], number=1)[0][:, 0]                    # [B, h, w, C]
+    x = pretext.first_view(aug, r_aug, batch["image"])                                  # [B, h, w, C]
     if x.shape[1] != x.shape[2]:
-      raise errors.UsageError(f"transform needs square views, not {x.shape[1:3]}: set method.aug.size")
+      raise errors.UsageError(f"transform needs square views, not {x.shape[1:3]}: set method.aug.size or data.size")
     draw = [uniform(k, (len(x),), x.dtype, -1.0, 1.0) for k in keys]                    # six in [-1, 1)
     flip, kind = jax.random.bernoulli(r_flip, flip_p, (len(x),)), jnp.zeros(len(x), jnp.int32)
     if target == "kind":
       kind = jax.random.randint(r_kind, (len(x),), 0, len(KINDS))
-      on = [kind == KINDS.index(k) for k in ("turned", "moved", "moved", "scaled", "sheared", "sheared")]
+      on = [kind == KINDS.index(k) for k in ("rotation", "translation", "translation", "scale", "shear", "shear")]
       draw = [jnp.where(o, jnp.where(v < 0, -0.5, 0.5) + 0.5 * v, 0) for o, v in zip(on, draw, strict=True)]
-      flip = kind == KINDS.index("mirrored")
+      flip = kind == KINDS.index("flip")
     angle, right, down, size, sx, sy = draw
     size = 1 + jnp.where(size < 0, rounded(size * (1 - scale[0])), rounded(size * (scale[1] - 1)))
     angle, right, down, sx, sy = degrees * angle, translate * right, translate * down, shear * sx, shear * sy
@@ -84,7 +86,7 @@ def make(encoder, *, target="parameters", degrees=180.0, translate=0.2, scale=(0
     wanted = views["matrix"].reshape(-1, 6)                                             # out [B, 6]
     square = lambda x: jnp.mean(jnp.sum(x**2, -1))
     value = square(out - wanted) / 2
-    return value, {"explained": 1 - 2 * value / square(wanted - wanted.mean(0))}       # 0 for the mean of the batch
+    return value, {"r2": 1 - 2 * value / square(wanted - wanted.mean(0))}       # 0 for the mean of the batch
 
   def show(out, views):
     x = views["image"][0]

@@ -99,8 +99,7 @@ def drawn(saved, step, tree, method, config, source, names):
     made = augment(jax.random.fold_in(jax.random.key(config.seed), draw), batch)
     first = made if draw == 0 else first
     for name, x in method.show(tree["params"], tree["state"], made).items():
-      x = np.asarray(x)
-      x = x if np.issubdtype(x.dtype, np.integer) else x.astype(np.float32)
+      x = plain(x)
       if x.ndim == 2 and draw == 0:
         rows = None if labels is None or len(x) % n else np.tile(labels[index], len(x) // n)
         matrices.append((name, figures.heat(x, rows, names, halves=x.shape == (2 * n, 2 * n)), x.shape))
@@ -122,6 +121,12 @@ def drawn(saved, step, tree, method, config, source, names):
           "note": channels(source.shape[2])}
 
 
+def plain(x):
+  """An array on the host, integers as they are, floats of any width in float32."""
+  x = np.asarray(x)
+  return x if np.issubdtype(x.dtype, np.integer) else x.astype(np.float32)
+
+
 def over_training(saved, newest, tree, method, made, n):
   """(steps, {name: [images [n, H, W, C] at each of them]}) of what `show` gives that changes with the network."""
   steps = [s for s in saved.steps() if s < newest]
@@ -132,7 +137,7 @@ def over_training(saved, newest, tree, method, made, n):
       at = tree if step == newest else saved.restore_plain(step)[1]
     except errors.RunError:                                  # a damaged one is left out
       continue
-    found = {k: np.asarray(x, np.float32) for k, x in method.show(at["params"], at["state"], made).items()}
+    found = {k: plain(x) for k, x in method.show(at["params"], at["state"], made).items()}
     shown[step] = {k: x[:n] for k, x in found.items() if x.ndim == 4 and len(x) % n == 0}
   first, last = shown[min(shown)], shown[newest]
   changing = [k for k in last if len(shown) > 1 and not np.array_equal(first[k], last[k])]

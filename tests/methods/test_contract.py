@@ -12,7 +12,7 @@ import pytest
 from sslx import checkpoint, config, data, methods, optim, run as runs, train
 
 CONFIGS = sorted(pathlib.Path(__file__).parents[2].glob("configs/*.py"))
-FAMILIES = ("simclr", "moco", "byol", "dino", "deepcluster")      # of several kinds, for the fast suite
+FAMILIES = ("simclr", "moco", "byol", "dino", "deepcluster", "context_encoder", "jigsaw")    # for the fast suite
 
 
 def quick(names):

@@ -41,7 +41,8 @@ def test_autoencoder_is_judged_by_the_clean_image():
   params["decoder"]["pixels"] = jax.tree.map(jnp.zeros_like, params["decoder"]["pixels"])         # so one half anywhere
   value, (_, metrics) = method.loss(params, state, views, KEY, 0.0)
   np.testing.assert_allclose(value, np.mean((0.5 - IMAGES) ** 2), rtol=1e-5)
-  np.testing.assert_allclose(metrics["psnr"], -10 * np.log10(value), rtol=1e-5)
+  each = np.mean((0.5 - IMAGES) ** 2, (1, 2, 3))
+  np.testing.assert_allclose(metrics["psnr"], np.mean(-10 * np.log10(each)), rtol=1e-5)
   shown = method.show(params, state, views)
   assert list(shown) == ["clean", "input", "output"] and np.allclose(shown["output"], 0.5)
   with pytest.raises(errors.UsageError, match="did you mean mask"):
@@ -127,6 +128,38 @@ def test_rare_colors_weigh_more():
   np.testing.assert_allclose(colorization.weights(jnp.asarray(prior), 1.0), 1, rtol=1e-6)
 
 
+def test_colorization_by_squared_error_and_of_grey_images():
+  method = colorization.make(small(), objective="l2", reduce=2, width=4, aug=one)
+  wide = np.concatenate([IMAGES, IMAGES[:, ::-1]], 2)                                   # not square
+  for images in (wide, wide[..., :1]):
+    params, state = method.init(KEY, {"image": images})
+    params["net"]["decoder"]["pixels"] = jax.tree.map(jnp.zeros_like, params["net"]["decoder"]["pixels"])
+    views = method.views(KEY, {"image": images})
+    value, (_, metrics) = method.loss(params, state, views, KEY, 0.0)
+    away = np.linalg.norm(np.asarray(views["ab"]), axis=-1)
+    assert views["ab"].shape == (4, 1, 8, 16, 2) and (away.max() > 1) == (images.shape[-1] == 3)
+    np.testing.assert_allclose(value, np.mean(away**2) / 110**2 / 2, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(metrics["auc"], np.mean(np.maximum(1 - away / 150, 0)), rtol=1e-5)
+    assert method.show(params, state, views)["output"].shape == (4, 16, 32, 3)
+
+
+def test_auc_is_the_area_under_the_share_within_each_threshold():
+  away = RNG.normal(0, 40, (500, 2))
+  within = [np.mean(np.linalg.norm(away, axis=1) <= t) for t in np.linspace(0, 150, 3001)]
+  np.testing.assert_allclose(colorization.auc(jnp.asarray(away)), np.mean(within), atol=1e-3)
+
+
+@pytest.mark.parametrize("make, options, says", [
+    (context_encoder.make, {"share": 1.0}, "share is 1"), (context_encoder.make, {"overlap": -1}, "overlap -1"),
+    (autoencoder.make, {"corruption": "mask", "amount": 2.0}, "amount is 2"),
+    (colorization.make, {"reduce": 0}, "reduce"), (colorization.make, {"objective": "l3"}, "objective")])
+def test_wrong_options(make, options, says):
+  with pytest.raises(errors.UsageError, match=says):
+    make(small(), **options)
+  with pytest.raises(errors.UsageError, match="encoder.pool to mean"):
+    context_encoder.make(encoders.make("vit_ti"))
+
+
 def test_colorization_loss_is_the_weighted_cross_entropy_and_sees_no_color():
   method = colorization.make(small(), reduce=4, width=4, kept=0.5, aug=one)
   params, state = method.init(KEY, {"image": IMAGES})
@@ -137,7 +170,8 @@ def test_colorization_loss_is_the_weighted_cross_entropy_and_sees_no_color():
   value, (after, _) = method.loss(params, state, views, KEY, 0.0)
   bins = lab.bins()
   near = np.argmin(np.linalg.norm(np.asarray(views["ab"])[..., None, :] - bins, axis=-1), -1).ravel()
-  prior = 0.5 / len(bins) + 0.5 * np.bincount(near, minlength=len(bins)) / len(near)
+  index, share = (np.asarray(v).ravel() for v in colorization.soft(views["ab"], bins, 5.0))
+  prior = 0.5 / len(bins) + 0.5 * np.bincount(index, share, len(bins)) / len(near)           # smooth, as the paper's
   np.testing.assert_allclose(after["prior"], prior, rtol=1e-5)
   w = np.asarray(colorization.weights(jnp.asarray(prior), 0.5))
   np.testing.assert_allclose(value, np.mean(w[near]) * np.log(len(bins)), rtol=1e-4)

@@ -147,10 +147,20 @@ def test_kinds_change_one_thing_each():
   name = lambda k: kind == transform.KINDS.index(k)
   assert set(kind) == set(range(6))
   np.testing.assert_array_equal(views["image"][0][name("none"), 1], views["image"][0][name("none"), 0])
-  mirrored = m[name("mirrored")]
+  mirrored = m[name("flip")]
   np.testing.assert_allclose(mirrored, np.broadcast_to([[-1, 0, 0], [0, 1, 0]], mirrored.shape), atol=1e-6)
-  turned, scaled = np.linalg.det(m[name("turned")][..., :2]), m[name("scaled")]
+  turned, scaled = np.linalg.det(m[name("rotation")][..., :2]), m[name("scale")]
   np.testing.assert_allclose(turned, 1, atol=1e-5)
   np.testing.assert_allclose(scaled[:, 0, 0], scaled[:, 1, 1], rtol=1e-6)
   assert np.all(np.abs(scaled[:, 0, 0] - 1) > 0.09) and not scaled[:, :, 2].any()
-  assert np.all(np.abs(m[name("moved")][:, :, 2]) >= 0.2 - 1e-6)
+  assert np.all(np.abs(m[name("translation")][:, :, 2]) >= 0.2 - 1e-6)
+
+
+@pytest.mark.parametrize("make, options, images, says", [
+    (jigsaw.make, {"inset": 1.5}, IMAGES, "inset is 1.5"), (jigsaw.make, {}, IMAGES[:, :2], "no nine tiles"),
+    (patch_position.make, {"gap": -1.0}, IMAGES, "neither may be negative"),
+    (rotation.make, {}, RAMP[:, :20], "square views"), (transform.make, {}, RAMP[:, :20], "square views"),
+    (transform.make, {"scale": (1.2, 1.5)}, IMAGES, "scale is")])
+def test_wrong_options_and_sizes(make, options, images, says):
+  with pytest.raises(errors.UsageError, match=says):
+    make(Linear(), aug=one, **options).views(KEY, {"image": images})
