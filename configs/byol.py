@@ -19,5 +19,6 @@ def get_config(arg="digits"):
         "byol", momentum=0.9, widths=(width, width), predictor=(width, width), last_norm=True,
         aug=presets.aug(arg, "byol"))
     if arg == "cifar10":
+      c.method.momentum = 0.99
       c.optim.name, c.optim.lr, c.optim.weight_decay, c.optim.warmup = "adamw", 2e-3, 0.01, 0.1
   return c

@@ -1,9 +1,10 @@
-"""The smallest encoder, and views of several sizes, for tests of methods."""
+"""The smallest encoder, and views of several sizes, for tests of methods; which of these the fast suite takes whole."""
 
 import flax.linen as nn
 import jax
 import numpy as np
 
+FAMILIES = ("simclr", "moco", "byol", "dino", "deepcluster", "context_encoder", "jigsaw")     # of several kinds
 IMAGES = np.random.default_rng(0).random((4, 3, 3, 1), np.float32)
 
 

@@ -5,6 +5,7 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import pytest
+from small import FAMILIES
 
 from sslx import config, errors, optim, run, train
 
@@ -13,9 +14,9 @@ CONFIGS = sorted(ROOT.glob("configs/*.py"))
 SIZES = {"imagenet": (224, 1_281_167), "cifar10": (32, 50_000)}
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-@pytest.mark.parametrize("variant", [pytest.param("digits", marks=pytest.mark.slow),         # tiny: tests/methods
-                                     pytest.param("cifar10", marks=pytest.mark.slow), "imagenet"])
+@pytest.mark.parametrize("path, variant", [                  # tiny: tests/methods
+    pytest.param(p, v, marks=() if v == "imagenet" and p.stem in FAMILIES else pytest.mark.slow, id=f"{v}-{p.stem}")
+    for p in CONFIGS for v in ("digits", "cifar10", "imagenet")])
 def test_variant_traces(path, variant):
   c = config.load(f"{path}:{variant}")
   size, examples = SIZES.get(variant, (8, 1437))
@@ -36,7 +37,7 @@ def test_variant_traces(path, variant):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-@pytest.mark.parametrize("variant", ["digits", "cifar10"])
+@pytest.mark.parametrize("variant", ["digits", "cifar10", "imagenet"])
 def test_variant_builds(path, variant):
   c = run.resolve(config.load(f"{path}:{variant}"), 50_000)
   train.build(c)

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small import FAMILIES
 
 from sslx import checkpoint, config, data, methods, optim, run as runs, train
 
 CONFIGS = sorted(pathlib.Path(__file__).parents[2].glob("configs/*.py"))
-FAMILIES = ("simclr", "moco", "byol", "dino", "deepcluster", "context_encoder", "jigsaw")    # for the fast suite
 
 
 def quick(names):
