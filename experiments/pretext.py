@@ -148,10 +148,10 @@ def table(rows, base):
   """The results as Markdown."""
   out = ["# Pretext tasks on 10,000 CIFAR-10 images", "",
          "`python experiments/pretext.py --data $DATA/cifar10`: ResNet-10 at width 8, 300 steps of 128 (1,000 for",
-         "patch_position, whose patches are a sixth of the pixels); mean and deviation over seeds. The task is measured on",
-         "2,000 held-out images as they are; beside it is chance, or the baseline named. kNN (k = 20) and a linear probe",
-         "with all 10,000 labels, on the same 2,000 images, so with a sampling deviation of 1.1 points; *gain* is over the",
-         "same encoder at random initialisation, seed by seed.",
+         "patch_position, whose patches are a sixth of the pixels); mean and deviation over seeds. The task is",
+         "measured on 2,000 held-out images as they are; beside it is chance, or the baseline named. kNN (k = 20) and",
+         "a linear probe with all 10,000 labels, on the same 2,000 images, so with a sampling deviation of 1.1 points;",
+         "*gain* is over the same encoder at random initialisation, seed by seed.",
          "",
          "| run | seeds | held-out metric | it reaches | to compare | kNN | gain | linear | gain | seconds |",
          "|" + "---|" * 10]
