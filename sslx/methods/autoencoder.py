@@ -82,8 +82,8 @@ def make(encoder, *, corruption="none", amount=0.25, code=128, read="pooled", wi
     return value, (state, {"l2": value, "psnr": losses.psnr(*(x.reshape(-1, *x.shape[2:]) for x in (out, clean)))})
 
   def show(params, state, views):
-    pictures = {"clean": views["image"][0], "input": views["input"], "output": output(params, state, views)[0]}
-    return {k: x[:, 0] for k, x in pictures.items() if k != "clean" or corruption != "none"}
+    pictures = {"original": views["image"][0], "input": views["input"], "output": output(params, state, views)[0]}
+    return {k: x[:, 0] for k, x in pictures.items() if k != "input" or corruption != "none"}
 
   return base.Method(init, views, loss, lambda params, state: base.kept("net", params, state), show=show,
                      project=lambda params, state: (net, {"params": params["net"], **state["net"]}))

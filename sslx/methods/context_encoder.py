@@ -102,8 +102,9 @@ def make(encoder, *, region="center", share=0.25, overlap=2, overlap_weight=10.0
     return value, (state, metrics)
 
   def show(params, state, views):
-    _, hidden, seen, out, _ = paint(params, state, views)
+    x, hidden, seen, out, _ = paint(params, state, views)
     number = views["image"][0].shape[1]
-    return {"input": seen[::number], "output": jnp.where(hidden[..., None], out, seen)[::number]}
+    pictures = {"original": x, "input": seen, "output": jnp.where(hidden[..., None], out, seen)}
+    return {k: v[::number] for k, v in pictures.items()}
 
   return base.Method(init, views, loss, lambda params, state: base.kept("net", params, state), show=show)

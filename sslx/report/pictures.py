@@ -61,7 +61,7 @@ def spread(labels, count, rng):
 def views(run, source, names):
   """{"columns", "rows": [(class or None, [data URI])], "matrices": [(name, chart, size)], "strips", "training", ...}.
 
-  "training": (steps, [(name, class or None, [data URI a step])]) of what the method gives back, at several checkpoints.
+  "training": {"columns", "rows": [(name, class or None, [data URI])]} of what the method gives back over training.
   Raises errors.UsageError or errors.RunError for a run whose method cannot be built or has nothing to show.
   """
   config = ConfigDict(run["config"])
@@ -113,9 +113,11 @@ def drawn(saved, step, tree, method, config, source, names):
         strips.append((name, [thumbnail(v) for v in x[:COLUMNS]]))
     draw += 1
     draws = max(1, min(draws, COLUMNS // max(1, len(columns) // draw)))
-  steps, learnt = over_training(saved, step, tree, method, first, n)
-  training = (steps, [(name, classes[row], [thumbnail(x[picked[row]]) for x in images])
-                      for name, images in learnt.items() for row in range(0, len(picked), -(-len(picked) // FEW))])
+  given, learnt = over_training(saved, step, tree, method, first, n)
+  cells_of = lambda name, row: [thumbnail(x[picked[row]]) for x in (*given.values(), *learnt[name].values())]
+  training = {"columns": [*given, *(f"step {s}" for s in next(iter(learnt.values()), {}))],
+              "rows": [(name, classes[row], cells_of(name, row)) for name in learnt
+                       for row in range(0, len(picked), -(-len(picked) // FEW))]}
   return {"columns": columns, "rows": list(zip(classes, cells, strict=True)), "matrices": matrices, "strips": strips,
           "training": training, "step": step, "images": n, "draws": draws, "crisp": crisp(source.shape),
           "note": channels(source.shape[2])}
@@ -128,7 +130,7 @@ def plain(x):
 
 
 def over_training(saved, newest, tree, method, made, n):
-  """(steps, {name: [images [n, H, W, C] at each of them]}) of what `show` gives that changes with the network."""
+  """({name: images [n, H, W, C]} that the network does not change, {name: {step: images}} that it does), of `show`."""
   steps = [s for s in saved.steps() if s < newest]
   steps = [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, STEPS - 1).round().astype(int))] if steps else []
   shown = {}
@@ -141,7 +143,8 @@ def over_training(saved, newest, tree, method, made, n):
     shown[step] = {k: x[:n] for k, x in found.items() if x.ndim == 4 and len(x) % n == 0}
   first, last = shown[min(shown)], shown[newest]
   changing = [k for k in last if len(shown) > 1 and not np.array_equal(first[k], last[k])]
-  return list(shown), {k: [x[k] for x in shown.values()] for k in changing}
+  return ({k: x for k, x in last.items() if k not in changing},
+          {k: {step: x[k] for step, x in shown.items()} for k in changing})
 
 
 def crisp(shape):

@@ -69,7 +69,8 @@ def few_label_charts(evaluation):
 def curves(records):
   """[{"title", "text", "chart", "alt"}] of every number that was logged."""
   out = []
-  extra = {k: (k.replace("_", " "), "the method's own measure", {}) for k in record.others(records)}
+  own = lambda k: "the method's own measure" + (" on held-out images" if k.startswith("test_") else "")
+  extra = {k: (k.replace("_", " "), own(k), {}) for k in record.others(records)}
   for key, (title, text, options) in (CURVES | {k: v for k, v in extra.items() if k not in CURVES}).items():
     steps, values = record.series(records, key)
     if not values:

@@ -44,7 +44,7 @@ def test_autoencoder_is_judged_by_the_clean_image():
   each = np.mean((0.5 - IMAGES) ** 2, (1, 2, 3))
   np.testing.assert_allclose(metrics["psnr"], np.mean(-10 * np.log10(each)), rtol=1e-5)
   shown = method.show(params, state, views)
-  assert list(shown) == ["clean", "input", "output"] and np.allclose(shown["output"], 0.5)
+  assert list(shown) == ["original", "input", "output"] and np.allclose(shown["output"], 0.5)
   with pytest.raises(errors.UsageError, match="did you mean mask"):
     autoencoder.make(small(), corruption="masks")
 

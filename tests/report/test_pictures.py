@@ -132,9 +132,9 @@ def test_pictures_over_training_are_those_that_the_network_changes():
   images = np.full((4, 2, 2, 1), 0.5, np.float32)
   show = lambda params, state, made: {"input": made, "output": made * params / 100, "matrix": np.ones((4, 4)) * params}
   method = types.SimpleNamespace(show=show)
-  steps, found = pictures.over_training(Saved(), 100, {"params": 100, "state": {}}, method, images, 4)
-  assert steps == [10, 50, 70, 90, 100] and list(found) == ["output"]
-  for step, x in zip(steps, found["output"], strict=True):
+  given, found = pictures.over_training(Saved(), 100, {"params": 100, "state": {}}, method, images, 4)
+  assert list(given) == ["input"] and list(found) == ["output"] and list(found["output"]) == [10, 50, 70, 90, 100]
+  for step, x in found["output"].items():
     np.testing.assert_allclose(x, images * step / 100)
   one = types.SimpleNamespace(steps=lambda: [100])
-  assert pictures.over_training(one, 100, {"params": 100, "state": {}}, method, images, 4) == ([100], {})
+  assert not pictures.over_training(one, 100, {"params": 100, "state": {}}, method, images, 4)[1]
