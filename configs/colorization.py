@@ -13,7 +13,7 @@ from sslx import methods, presets
 def get_config(arg="digits"):
   c = presets.make(arg)
   c.checkpoint.keep = 6                                      # their pictures are in the report
-  reduce = {"imagenet": 4, "cifar10": 2}.get(arg, 1)
+  reduce = 4 if arg in ("imagenet", "cifar10") else 1
   c.method = methods.options("colorization", reduce=reduce, width=8 if arg == "tiny" else 32,
                              aug=presets.aug(arg, "mae"))
   c.optim.name, c.optim.lr, c.optim.weight_decay, c.optim.warmup = "adamw", 1e-3, 1e-3, 0.05

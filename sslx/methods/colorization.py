@@ -107,6 +107,7 @@ def make(encoder, *, objective="classes", uniform=0.5, kept=0.99, temperature=0.
     light = 100 * views["grey"][:, 0, ..., :1]
     ab = color(answer(params, state, views)[0])[::views["grey"].shape[1]]
     ab = augment.resize(ab, light.shape[1:3])
-    return {"original": views["image"][0][:, 0], "input": views["grey"][:, 0], "output": lab.lab_to_rgb(jnp.concatenate([light, ab], -1))}
+    painted = lab.lab_to_rgb(jnp.concatenate([light, ab], -1))
+    return {"original": views["image"][0][:, 0], "input": views["grey"][:, 0], "output": painted}
 
   return base.Method(init, views, loss, lambda params, state: base.kept("net", params, state), show=show)
