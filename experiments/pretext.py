@@ -183,7 +183,8 @@ def table(rows, base):
 
 SHEETS = {                                                   # file: [(run, which of its pictures, title)]
     "autoencoder": [("autoencoder", "original", "original"), ("PCA", "", "PCA"),
-                    ("autoencoder", "output", "autoencoder"), ("autoencoder, masked", "input", "masked"), ("autoencoder, masked", "output", "its output")],
+                    ("autoencoder", "output", "autoencoder"), ("autoencoder, masked", "input", "masked"),
+                    ("autoencoder, masked", "output", "its output")],
     "inpainting": [("context_encoder", "input", "input"), ("nearest", "", "nearest\nneighbour"),
                    ("context_encoder, l2", "output", "l2"), ("context_encoder, adversarial", "output", "adversarial"),
                    ("context_encoder", "output", "joint"), ("original", "", "original")],

@@ -120,7 +120,7 @@ def test_encoder_is_deterministic(run):
   assert np.array_equal(first, second)
 
 
-@families
+@quick(("simclr", "dino", "context_encoder"))
 def test_two_devices_give_the_same_step(run):
   c = run.config.copy_and_resolve_references().unlock()
   c.mesh.data = 2
