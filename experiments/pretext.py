@@ -155,7 +155,8 @@ def table(rows, base):
          "",
          "| run | seeds | held-out metric | it reaches | to compare | kNN | gain | linear | gain | seconds |",
          "|" + "---|" * 10]
-  spread = lambda v: statistics.stdev(v) if len(v) > 1 else 0.0
+  many = lambda v, form, digits: form.format(statistics.fmean(v)) + (
+      f" ± {statistics.stdev(v):{digits}}" if len(v) > 1 else "")
   for name, (_, _, metric, against) in RUNS.items():
     mine = [r for r in rows if r["name"] == name]
     if not mine:
@@ -168,9 +169,9 @@ def table(rows, base):
     for m in ("knn", "linear"):
       value = [100 * r["downstream"]["encoder"][m] for r in mine]
       gain = [100 * (r["downstream"]["encoder"][m] - r["downstream"]["random"][m]) for r in mine]
-      cells += [f"{statistics.fmean(value):.1f}", f"{statistics.fmean(gain):+.1f} ± {spread(gain):.1f}"]
+      cells += [f"{statistics.fmean(value):.1f}", many(gain, "{:+.1f}", ".1f")]
     out.append(f"| {name} | {len(mine)} | {metric}{' (less is better)' if metric in SMALLER else ''} | "
-               f"{statistics.fmean(reached):.3g} ± {spread(reached):.2g} | "
+               f"{many(reached, '{:.3g}', '.2g')} | "
                + (f"{label}{other:.3g}" if isinstance(other, float) else "") + " | "
                + " | ".join(cells) + f" | {statistics.fmean(r['seconds'] for r in mine):.0f} |")
   random = [r["downstream"]["random"] for r in rows if r["name"] == rows[0]["name"]]
