@@ -89,8 +89,8 @@ def make(encoder, *, objective="classes", uniform=0.5, kept=0.99, temperature=0.
     ab, state, metrics = views["ab"].reshape(*out.shape[:-1], 2), {**state, "net": stats}, {}
     if objective == "classes":
       index, share = soft(ab, bins, sigma)                                              # [B, h, w, 5]
-      share = share.astype(state["prior"].dtype)
-      seen = jnp.zeros_like(state["prior"]).at[index.ravel()].add(share.ravel()) / share[..., 0].size
+      each = jax.vmap(lambda i, s: jnp.zeros(outputs, s.dtype).at[i.ravel()].add(s.ravel()) / s[..., 0].size)
+      seen = jnp.mean(each(index, share), 0).astype(state["prior"].dtype)               # an image at a time: short sums
       state["prior"] = kept * state["prior"] + (1 - kept) * seen
       cross = jax.nn.logsumexp(out, -1) - jnp.sum(share * jnp.take_along_axis(out, index, -1), -1)
       value = jnp.mean(weights(state["prior"], uniform)[index[..., 0]] * cross)
