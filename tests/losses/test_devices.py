@@ -35,6 +35,7 @@ def arguments(f, w, x, queue=None):
   negatives = jnp.tanh(jnp.asarray(QUEUE) @ w)                                              # the same on every device
   known = {**dict.fromkeys(("z", "z1", "x", "query", "image"), z[:, 0]),
            **dict.fromkeys(("z2", "positive", "text"), z[:, 1]),
+           "predicted": z[:, 0], "target": z[:, 1], "weight": jnp.abs(x[:, 0, 0]),
            "scores": z[:, 0] if f is losses.sinkhorn else z.swapaxes(0, 1), "negatives": negatives,
            "labels": (10 * jnp.abs(x[:, 0, 0])).astype(int) % 3, "key": jax.random.key(0),
            "temperature": 0.3, "scale": 5.0 * w[0, 0]**2, "bias": -2.0 * w[0, 1]**2}

@@ -68,7 +68,8 @@ CASES = {
 }
 QUICK = {"xla_cpu_use_fusion_emitters": False}             # a third of the time to compile
 OURS = {name: jax.jit(jax.value_and_grad(ours, (0, 1)), compiler_options=QUICK) for name, (ours, _, _) in CASES.items()}
-NO_LOSS = {"alignment", "alpha_req", "effective_rank", "feature_std", "sinkhorn", "uniformity", "unit", "whiten"}
+NO_LOSS = {"alignment", "alpha_req", "effective_rank", "feature_std", "psnr", "sinkhorn", "ssim", "uniformity", "unit",
+           "whiten"}                                       # measures, and parts of losses
 
 
 def test_every_loss_is_here():
