@@ -16,6 +16,20 @@ class Linear(nn.Module):
     return nn.Dense(5)(x.mean((1, 2)))
 
 
+class Conv(nn.Module):
+  """The smallest encoder with maps: two convolutions, the second of stride 2."""
+  width: int = 4
+
+  def __call__(self, x, train=False):
+    return self.features(x, train)["pooled"]
+
+  @nn.compact
+  def features(self, x, train=False):
+    first = nn.relu(nn.Conv(self.width, (3, 3))(x))
+    last = nn.relu(nn.Conv(2 * self.width, (3, 3), 2)(first))
+    return {"stage1": first, "stage2": last, "grid": last, "pooled": last.mean((1, 2))}
+
+
 def several(key, image):
   """Two views and three smaller ones of each image [B, H, W, C], all different."""
   draw = lambda k, n, v: v[:, None] * jax.random.uniform(k, (len(v), n, 1, 1, 1))

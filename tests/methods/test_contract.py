@@ -95,7 +95,7 @@ def test_gradients_and_descent_on_fixed_views(run):
     assert descended(["critic"])[1] < critics
 
 
-@families
+@quick(("simclr", "moco", "dino", "deepcluster"))
 def test_saved_and_restored_is_the_same_run(run, tmp_path):
   straight, _ = run.go(run.start(), range(6))
   half, _ = run.go(run.start(), range(3))

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small import Conv
 
 from sslx import encoders, errors
 from sslx.augment import lab
@@ -82,7 +83,7 @@ def test_context_encoder_weighs_the_margin_and_never_sees_the_hidden():
 
 
 def gradients(**options):
-  method = context_encoder.make(small(), aug=one, width=4, critic_width=4, **options)
+  method = context_encoder.make(Conv(), aug=one, width=4, critic_width=4, **options)
   params, state = method.init(KEY, {"image": IMAGES})
   views = method.views(KEY, {"image": IMAGES})
   return jax.jit(jax.grad(lambda p: method.loss(p, state, views, KEY, 0.0)[0]))(params)

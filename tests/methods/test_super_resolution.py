@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small import Conv
 
-from sslx import encoders, errors, heads, losses
+from sslx import errors, heads, losses
 from sslx.augment import resize
 from sslx.methods import super_resolution
 
@@ -17,8 +18,7 @@ same = lambda a, b: jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, r
 
 
 def make(**options):
-  encoder = encoders.make("resnet10", width=4, stem="small")
-  return super_resolution.make(encoder, width=4, blocks=1, critic_width=4, aug=one, **options)
+  return super_resolution.make(Conv(), width=4, blocks=1, critic_width=4, aug=one, **options)
 
 
 def test_pixel_shuffle():
