@@ -17,7 +17,7 @@ import statistics
 from sslx import checkpoint, config, data, evaluate, log, train
 
 HERE = pathlib.Path(__file__).parent
-FIRST = "resnet18, width 16"                               # the encoder of a configs' cifar10
+FIRST = "resnet18, width 16"                               # the encoder of the configs
 RESULTS = HERE / "results" / "cifar10.json"
 
 

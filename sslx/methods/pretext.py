@@ -82,7 +82,7 @@ def needs_grid(encoder, method):
 
 
 def rivals(critic, params, stats, real, fake):
-  """(generator's loss, critic's loss, new stats, metrics) of images [B, H, W, C]; neither's gradient is in the other's.
+  """(generator's loss, critic's loss, new stats, metrics) of images [B, H, W, C].
 
   Of the generator's loss the critic has no gradient, of the critic's the generator has none.
   """
