@@ -4,8 +4,8 @@
   python experiments/pretext.py --data $DATA/cifar10 --runs runs/pretext --table     # from what is there
 
 $DATA/cifar10 holds {train,test}/CLASS/*.jpg. One budget for all: ResNet-10 at width 8, 300 steps of 128 (1,000 for
-patch_position, whose patches are small). Figures go to experiments/results/pretext.{json,md}, pictures of held-out images
-beside them. A finished run is not made again: remove its folder when its config has changed.
+patch_position, whose patches are small). Figures go to experiments/results/pretext.{json,md}, pictures of held-out
+images beside them. A finished run is not made again: remove its folder when its config has changed.
 """
 
 import argparse
