@@ -31,9 +31,14 @@ def weights(prior, uniform):
   return w / jnp.sum(prior * w)
 
 
-def auc(away):
-  """The area under the share of places [..., 2] that are right within 0 to 150 units of ab, at most 1 (section 3.1)."""
-  return jnp.mean(jnp.maximum(1 - jnp.linalg.norm(away, axis=-1) / 150, 0))
+def auc(away, weight=1.0):
+  """The area under the share of places [..., 2] that are right within 0 to 150 units of ab, at most 1 (section 3.1).
+
+  weight: of each place [...]; one over how often its colour is seen gives the paper's class-balanced variant.
+  """
+  right = jnp.maximum(1 - jnp.linalg.norm(away, axis=-1) / 150, 0)
+  weight = jnp.broadcast_to(weight, right.shape)
+  return jnp.sum(weight * right) / jnp.sum(weight)
 
 
 def make(encoder, *, objective="classes", uniform=0.5, kept=0.99, temperature=0.38, sigma=5.0, reduce=4, width=32,
@@ -74,8 +79,7 @@ def make(encoder, *, objective="classes", uniform=0.5, kept=0.99, temperature=0.
     x = jax.eval_shape(views, r_views, batch)["grey"]
     x = jax.ShapeDtypeStruct((1, *x.shape[2:]), x.dtype)
     params, stats = base.init(net(x), r_net, x)
-    state = {"prior": jnp.full(len(bins), 1 / len(bins), float)} if objective == "classes" else {}
-    return {"net": params}, {"net": stats, **state}
+    return {"net": params}, {"net": stats, "prior": jnp.full(len(bins), 1 / len(bins), float)}
 
   def answer(params, state, views, rng=None):
     x = views["grey"].reshape(-1, *views["grey"].shape[2:])
@@ -87,11 +91,11 @@ def make(encoder, *, objective="classes", uniform=0.5, kept=0.99, temperature=0.
   def loss(params, state, views, rng, progress):
     out, stats = answer(params, state, views, rng)
     ab, state, metrics = views["ab"].reshape(*out.shape[:-1], 2), {**state, "net": stats}, {}
+    index, share = soft(ab, bins, sigma)                                                # [B, h, w, 5]
+    each = jax.vmap(lambda i, s: jnp.zeros(len(bins), s.dtype).at[i.ravel()].add(s.ravel()) / s[..., 0].size)
+    seen = jnp.mean(each(index, share), 0).astype(state["prior"].dtype)                 # an image at a time: short sums
+    state["prior"] = kept * state["prior"] + (1 - kept) * seen
     if objective == "classes":
-      index, share = soft(ab, bins, sigma)                                              # [B, h, w, 5]
-      each = jax.vmap(lambda i, s: jnp.zeros(outputs, s.dtype).at[i.ravel()].add(s.ravel()) / s[..., 0].size)
-      seen = jnp.mean(each(index, share), 0).astype(state["prior"].dtype)               # an image at a time: short sums
-      state["prior"] = kept * state["prior"] + (1 - kept) * seen
       cross = jax.nn.logsumexp(out, -1) - jnp.sum(share * jnp.take_along_axis(out, index, -1), -1)
       value = jnp.mean(weights(state["prior"], uniform)[index[..., 0]] * cross)
       best = jax.lax.top_k(jax.lax.stop_gradient(out), 5)[1]
@@ -99,8 +103,10 @@ def make(encoder, *, objective="classes", uniform=0.5, kept=0.99, temperature=0.
     else:
       value = jnp.mean(jnp.sum((out - ab / 110) ** 2, -1)) / 2
     away = {"": jax.lax.stop_gradient(color(out)) - ab, "_of_mean": ab - ab.mean((0, 1, 2)), "_of_grey": ab}
+    rare = 1 / state["prior"][index[..., 0]]
     for name, v in away.items():
-      metrics |= {f"ab_rmse{name}": jnp.sqrt(jnp.mean(jnp.sum(v**2, -1))), f"auc{name}": auc(v)}
+      metrics |= {f"ab_rmse{name}": jnp.sqrt(jnp.mean(jnp.sum(v**2, -1))), f"auc{name}": auc(v),
+                  f"auc_balanced{name}": auc(v, rare)}
     return value, (state, metrics)
 
   def show(params, state, views):

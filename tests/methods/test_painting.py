@@ -148,6 +148,10 @@ def test_auc_is_the_area_under_the_share_within_each_threshold():
   away = RNG.normal(0, 40, (500, 2))
   within = [np.mean(np.linalg.norm(away, axis=1) <= t) for t in np.linspace(0, 150, 3001)]
   np.testing.assert_allclose(colorization.auc(jnp.asarray(away)), np.mean(within), atol=1e-3)
+  often = np.where(np.arange(500) < 400, 0.8, 0.2)                       # two colours, four places to one
+  within = [np.mean([np.mean(np.linalg.norm(a, axis=1) <= t) for a in (away[:400], away[400:])])
+            for t in np.linspace(0, 150, 3001)]
+  np.testing.assert_allclose(colorization.auc(jnp.asarray(away), 1 / often), np.mean(within), atol=1e-3)
 
 
 @pytest.mark.parametrize("make, options, says", [
