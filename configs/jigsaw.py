@@ -20,7 +20,7 @@ def get_config(arg="digits"):
     c.method.side = 225
     c.optim.name, c.optim.lr, c.optim.scale, c.batch_size = "sgd", 0.05, "linear", 1024
   elif arg == "cifar10":
-    c.method.side, c.method.aug.scale = 48, (0.5, 1.0)
+    c.method.side, c.method.inset, c.method.aug.scale = 48, 0.6, (0.3, 1.0)             # tiles of 9 pixels
   else:
     c.method.side = 24
   return c

@@ -16,8 +16,8 @@ def get_config(arg="digits"):
   if arg == "imagenet":
     c.method.tile = 96                                       # as the paper's patches
     c.optim.name, c.optim.lr, c.optim.scale, c.batch_size = "sgd", 0.05, "linear", 1024
-  elif arg == "cifar10":                                     # patches of 13 pixels, 9 of the image's own
-    c.method.side, c.method.gap, c.method.aug.scale = 48, 0.25, (0.8, 1.0)
+  elif arg == "cifar10":                                     # patches of 10 pixels, 7 of the image's own
+    c.method.side, c.method.jitter, c.method.standardize, c.method.aug.scale = 48, 0.25, True, (0.3, 1.0)
     c.optim.name, c.optim.lr, c.optim.weight_decay = "adamw", 2e-3, 0.01
   else:
     c.method.side = 32

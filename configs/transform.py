@@ -17,7 +17,7 @@ def get_config(arg="digits"):
   if arg == "imagenet":
     c.optim.name, c.optim.lr, c.optim.scale, c.batch_size = "sgd", 0.01, "linear", 1024
   elif arg == "cifar10":
-    c.method.aug.scale = (0.8, 1.0)
+    c.method.quarters, c.method.degrees, c.method.aug.scale = True, 15.0, (0.8, 1.0)
     c.optim.name, c.optim.lr, c.optim.weight_decay = "adamw", 1e-3, 0.01
   else:
     c.method.degrees, c.method.shear = 45.0, 15.0

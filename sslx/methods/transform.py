@@ -41,14 +41,16 @@ def warp(image, m):
   return sample(image, x, y)
 
 
-def make(encoder, *, target="parameters", degrees=180.0, translate=0.2, scale=(0.8, 1.2), shear=30.0, flip_p=0.0,
-         widths=(512,), norm=True, aug=recipes.mae()):
+def make(encoder, *, target="parameters", degrees=180.0, quarters=False, translate=0.2, scale=(0.8, 1.2), shear=30.0,
+         flip_p=0.0, widths=(512,), norm=True, aug=recipes.mae()):
   """AET on `encoder`, which sees the view and its transformed copy one by one.
 
   Args:
     target: "parameters", the map's 2x3 matrix; or "kind", one of six: none, rotation, translation, scale, shear,
       flip, each by more than half of its range; a crop is a scale and a translation.
     degrees, translate, shear: largest turn, move (share of the side) and shear (degrees). scale: range of sizes.
+    quarters: whether any number of quarter turns comes on top, with "parameters", as in the paper's projective ones:
+      the least that asks what an image shows, as black corners tell smaller turns.
     flip_p: how often the transformed view is mirrored at last, with "parameters".
     widths: of the head's hidden layers. norm: batch norm in them.
     aug: (key, image) -> view; its first view is transformed, and must be square.
@@ -59,7 +61,7 @@ def make(encoder, *, target="parameters", degrees=180.0, translate=0.2, scale=(0
     raise errors.UsageError(f"scale is {tuple(scale)}: from a size of at most 1, above 0, to one of at least 1")
 
   def views(rng, batch):
-    r_aug, r_kind, r_flip, *keys = jax.random.split(rng, 9)
+    r_aug, r_kind, r_flip, r_turn, *keys = jax.random.split(rng, 10)
     x = pretext.first_view(aug, r_aug, batch["image"])                                  # [B, h, w, C]
     if x.shape[1] != x.shape[2]:
       raise errors.UsageError(f"transform needs square views, not {x.shape[1:3]}: set method.aug.size or data.size")
@@ -73,6 +75,7 @@ def make(encoder, *, target="parameters", degrees=180.0, translate=0.2, scale=(0
     angle, right, down, size, sx, sy = draw
     size = 1 + jnp.where(size < 0, rounded(size * (1 - scale[0])), rounded(size * (scale[1] - 1)))
     angle, right, down, sx, sy = degrees * angle, translate * right, translate * down, shear * sx, shear * sy
+    angle = angle + 90 * jax.random.randint(r_turn, (len(x),), 0, 4) if quarters and target == "parameters" else angle
     n = x.shape[1]
     changed = augment.affine(x, angle, (n * right, n * down), size, (sx, sy))
     changed = jnp.where(flip[:, None, None, None], augment.flip_left_right(changed), changed)
