@@ -4,8 +4,8 @@
   python experiments/pretext.py --data $DATA/cifar10 --runs runs/pretext --table     # from what is there
 
 $DATA/cifar10 holds {train,test}/CLASS/*.jpg; runs named "fashion" have 10,000 images of Fashion-MNIST. One budget for
-all: ResNet-10 at width 8, 300 steps of 128, more for some puzzles. Figures go to experiments/results/pretext.{json,md},
-pictures of held-out images beside them. A finished run is not made again: remove its folder when its config has changed.
+all: ResNet-10 at width 8, 300 steps of 128, more for some puzzles. Figures and pictures of held-out images go to
+experiments/results/pretext*. A finished run is not made again: remove its folder when its config has changed.
 """
 
 import argparse
@@ -102,7 +102,8 @@ def run(name, path, runs, seed):
     worth[kind] = {"knn": evaluate.knn(x, bank[1], z, queries[1]),
                    "linear": evaluate.linear(x, bank[1], z, queries[1], seed=seed)["accuracy"]}
   records = [r for r in log.read(workdir / "metrics.jsonl") if "loss" in r]
-  result = {"name": name, "seed": seed, "task": task, "viewed": viewed, "downstream": worth, "seconds": time.monotonic() - begun,
+  result = {"name": name, "seed": seed, "task": task, "viewed": viewed, "downstream": worth,
+            "seconds": time.monotonic() - begun,
             "images_per_s": statistics.median(r["images_per_s"] for r in records)}
   checkpoint.write_json(out, result)
   return result
@@ -217,7 +218,7 @@ def pictures(path, runs, count=8):
   shown = {"original": {"": test_x}, "nearest": {"": painted(x, test_x)}}
   pca = principal_code(path, x)
   shown["PCA"] = {"": pca.inverse_transform(pca.transform(test_x.reshape(count, -1))).reshape(test_x.shape)}
-  for name in RUNS:
+  for name in RUNS.keys() & {run for columns in SHEETS.values() for run, *_ in columns}:
     if (workdir_of(runs, name, 0) / "pretext.json").exists():
       method, params, state = restored(name, path, runs, 0)
       shown[name] = method.show(params, state, jax.jit(method.views)(jax.random.key(1), {"image": test_x}))
