@@ -13,6 +13,9 @@ CITE = """@inproceedings{zhang2016colorful,
   booktitle={ECCV}, year={2016}}"""
 
 
+SPREAD = 16.0                                                # deviation of a and b over natural images, about
+
+
 def soft(ab, bins, sigma, number=5):
   """(index, weight) [..., number] of the bins [Q, 2] nearest to ab [..., 2], the nearest first; weights sum to one."""
   square = jnp.sum((ab[..., None, :] - bins) ** 2, -1)                                  # [..., Q]
@@ -86,7 +89,7 @@ def make(encoder, *, objective="classes", uniform=0.5, kept=0.99, temperature=0.
     return base.forward(net(x), params["net"], state["net"], x, rng=rng)
 
   def color(out):
-    return annealed_mean(out, bins, temperature) if objective == "classes" else 110 * out
+    return annealed_mean(out, bins, temperature) if objective == "classes" else SPREAD * out
 
   def loss(params, state, views, rng, progress):
     out, stats = answer(params, state, views, rng)
@@ -101,7 +104,7 @@ def make(encoder, *, objective="classes", uniform=0.5, kept=0.99, temperature=0.
       best = jax.lax.top_k(jax.lax.stop_gradient(out), 5)[1]
       metrics["top5"] = jnp.mean(jnp.any(best == index[..., :1], -1), dtype=value.dtype)
     else:
-      value = jnp.mean(jnp.sum((out - ab / 110) ** 2, -1)) / 2
+      value = jnp.mean(jnp.sum((out - ab / SPREAD) ** 2, -1)) / 2
     away = {"": jax.lax.stop_gradient(color(out)) - ab, "_of_mean": ab - ab.mean((0, 1, 2)), "_of_grey": ab}
     rare = 1 / state["prior"][index[..., 0]]
     for name, v in away.items():

@@ -139,7 +139,7 @@ def test_colorization_by_squared_error_and_of_grey_images():
     value, (_, metrics) = method.loss(params, state, views, KEY, 0.0)
     away = np.linalg.norm(np.asarray(views["ab"]), axis=-1)
     assert views["ab"].shape == (4, 1, 8, 16, 2) and (away.max() > 1) == (images.shape[-1] == 3)
-    np.testing.assert_allclose(value, np.mean(away**2) / 110**2 / 2, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(value, np.mean(away**2) / colorization.SPREAD**2 / 2, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(metrics["auc"], np.mean(np.maximum(1 - away / 150, 0)), rtol=1e-5)
     assert method.show(params, state, views)["output"].shape == (4, 16, 32, 3)
 
