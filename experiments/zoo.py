@@ -89,7 +89,7 @@ def table(results, baselines):
            "are those of configs/METHOD.py:digits. Seconds: the whole run, compilation and evaluation too. supcon and",
            "supervised train on all labels. A method whose gain over the random encoder of the same seed is within one",
            "deviation of the seeds says so. kNN reads all labels: there raw pixels are hard to beat. Not here but in",
-           f"pretext.md, on larger images: {'; '.join(f'{m} ({why})' for m, why in ELSEWHERE.items())}.", "",
+           "[pretext.md](pretext.md), on larger images:", "", *(f"- {m}: {why}" for m, why in ELSEWHERE.items()), "",
            "| method | seeds | one label a class | ten labels a class | kNN | feature deviation | effective rank "
            "| seconds |",
            "|" + "---|" * 8]
