@@ -32,8 +32,12 @@ def schedule(c, total_steps, batch_size):
 
 
 def kernels(params):
-  """True for parameters of two or more dimensions; biases, norms and other 1-D parameters are never decayed."""
-  return jax.tree.map(lambda p: p.ndim > 1, params)
+  """True for parameters of two or more dimensions; biases, norms and other 1-D parameters are never decayed.
+
+  The first axis of what lies in "blocks", the stacked parameters of scanned layers, does not count.
+  """
+  stacked = lambda path: any(getattr(k, "key", None) == "blocks" for k in path)
+  return jax.tree_util.tree_map_with_path(lambda path, p: p.ndim - stacked(path) > 1, params)
 
 
 def scale_by_trust_ratio(coefficient=0.001, rate=None):
@@ -43,13 +47,13 @@ def scale_by_trust_ratio(coefficient=0.001, rate=None):
   never moves faster than plain SGD would at that rate (LARC): min(ratio / rate, 1), which the rate then multiplies.
   """
   def update(updates, count, params):
-    def one(u, p):
-      if p.ndim <= 1:
+    def one(u, p, kernel):
+      if not kernel:
         return u
       p_norm, u_norm = jnp.linalg.norm(p), jnp.linalg.norm(u)
       ratio = jnp.where((p_norm > 0) & (u_norm > 0), coefficient * p_norm / jnp.where(u_norm > 0, u_norm, 1), 1)
       return u * (ratio if rate is None else jnp.minimum(ratio / jnp.maximum(rate(count), 1e-12), 1))
-    return jax.tree.map(one, updates, params), count + 1
+    return jax.tree.map(one, updates, params, kernels(params)), count + 1
   return optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)
 
 

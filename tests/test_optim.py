@@ -174,3 +174,9 @@ def test_a_critic_has_its_own_rate_and_clipping():
   after = moved(c, [grads], params)
   np.testing.assert_allclose(after["net"]["w"], -0.1 * 0.5)                 # clipped to a norm of 1
   np.testing.assert_allclose(after["critic"]["w"], -0.05 * 0.25)            # a norm of 0.5: the other's does not count
+
+
+def test_stacked_layers_are_no_dimension():
+  stacked = {"kernel": np.zeros((3, 2, 2)), "bias": np.zeros((3, 2))}
+  params = {"net": {"blocks": stacked, "dense": {"bias": np.zeros(2)}}}
+  assert optim.kernels(params) == {"net": {"blocks": {"kernel": True, "bias": False}, "dense": {"bias": False}}}

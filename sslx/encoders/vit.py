@@ -10,26 +10,46 @@ import numpy as np
 from sslx import errors
 from sslx.augment.color import normalize
 
-VARIANTS = {  # name: (width, depth, heads)
+VARIANTS = {  # name: (width, depth, heads), and the MLP's hidden width where it is not four times the width
     "vit_ti": (192, 12, 3), "vit_s": (384, 12, 6), "vit_b": (768, 12, 12), "vit_l": (1024, 24, 16),
-    "vit_h": (1280, 32, 16)}
+    "vit_h": (1280, 32, 16), "vit_g": (1408, 40, 16, 6144)}
 
 
-def make(variant, *, patch=16, depth=0, pool="token", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
-         dtype=None):
+def make(variant, *, patch=16, width=0, depth=0, heads=0, pool="token", position="sincos", grid=0, rotary=False,
+         registers=0, mlp="gelu", layer_scale=0.0, drop_path=0.0, qk_norm=False, remat=False, scan=False,
+         mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), dtype=None):
   """A ViT of `variant` = (width, depth, heads); D = width.
 
   Args:
     patch: side of a patch in pixels; it must divide the image's sides.
-    depth: number of blocks, 0 for the variant's own.
+    width, depth, heads: 0 for the variant's own; heads must divide the width.
     pool: "token" (the class token after the last norm) or "mean" (of the patch tokens).
+    position: "sincos", "learned" or "none". Learned ones are resized to images of another size.
+    grid: side of the grid of learned positions; 0 for that of the first image.
+    rotary: turn queries and keys by their places along y and x (Heo et al., 2024, axial).
+    registers: number of extra tokens that are thrown away at the end (Darcet et al., 2024).
+    mlp: "gelu", or "swiglu" (Shazeer, 2020) at two thirds of the hidden width.
+    layer_scale: initial value of a factor a channel on each branch (Touvron et al., 2021); 0 for none.
+    drop_path: probability that an example skips the last block's branches, rising from 0 at the first one's.
+    qk_norm: layer norm of queries and keys in each head (Dehghani et al., 2023).
+    remat: compute activations again in the backward pass, a block at a time: less memory, more time.
+    scan: one compiled block for all, its parameters stacked in "blocks": deep models compile fast.
     mean, std: of the image in [0, 1].
     dtype: of activations and products; None keeps that of the parameters. Softmax and norms are never below float32.
   """
-  if pool not in ("token", "mean"):
-    raise errors.unknown("pool", pool, ("token", "mean"))
-  width, blocks, heads = variant
-  return ViT(width, depth or blocks, heads, patch, pool, tuple(mean), tuple(std), dtype)
+  for name, value, allowed in (("pool", pool, ("token", "mean")), ("position", position, ("sincos", "learned", "none")),
+                               ("mlp", mlp, ("gelu", "swiglu"))):
+    if value not in allowed:
+      raise errors.unknown(name, value, allowed)
+  own_width, own_depth, own_heads, *hidden = variant
+  width, heads = width or own_width, heads or own_heads
+  if width % (4 if position == "sincos" else 1) or width % heads or (rotary and width // heads % 4):
+    raise errors.UsageError(f"a ViT of width {width} with {heads} heads: heads must divide the width, and 4 divide the "
+                            "width (sine-cosine positions) or the width of a head (rotary ones)")
+  hidden = hidden[0] if hidden and width == own_width else 4 * width
+  block = {"heads": heads, "dtype": dtype, "hidden": hidden, "mlp": mlp, "layer_scale": layer_scale, "qk_norm": qk_norm}
+  return ViT(width, depth or own_depth, patch, pool, position, grid, rotary, registers, drop_path, remat, scan,
+             tuple(block.items()), tuple(mean), tuple(std), dtype)
 
 
 def sincos(h, w, width):
@@ -39,29 +59,85 @@ def sincos(h, w, width):
   return np.concatenate([np.sin(x), np.cos(x), np.sin(y), np.cos(y)], 1)
 
 
+def angles(h, w, width, base=100.0):
+  """Angles [h * w, width / 2] of rotary positions in a head of `width`: half along y, half along x."""
+  omega = base ** -(np.arange(width // 4) / (width // 4))
+  return np.concatenate([np.outer(g.ravel(), omega) for g in np.mgrid[:h, :w]], 1)
+
+
+def turned(x, angle):
+  """x [B, T, heads, D] with channels i and i + D / 2 turned by angle [1 or B, T, D / 2]."""
+  a, b = jnp.split(x, 2, -1)
+  cos, sin = (f(angle)[:, :, None].astype(x.dtype) for f in (jnp.cos, jnp.sin))
+  return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
+
+
+def resized(positions, prefix, h, w):
+  """Learned positions [1, prefix + N, D] for a grid of h x w: as they are if N = h w, else a square that is resized."""
+  count = positions.shape[1] - prefix
+  if count == h * w:
+    return positions
+  side = round(count ** 0.5)
+  if side ** 2 != count:
+    raise errors.UsageError(f"the {count} learned positions are no square, so they cannot be resized to {h}x{w}: "
+                            "set encoder.grid")
+  old = positions[:, prefix:].reshape(1, side, side, -1)
+  new = jax.image.resize(old, (1, h, w, old.shape[-1]), "bicubic").astype(old.dtype)
+  return jnp.concatenate([positions[:, :prefix], new.reshape(1, h * w, -1)], 1)
+
+
 class Block(nn.Module):
+  """Attention and MLP, each a branch: x [B, T, D] -> [B, T, D]. hidden: the MLP's width, 0 for 4 D."""
   heads: int
   dtype: Any
+  hidden: int = 0
+  mlp: str = "gelu"
+  layer_scale: float = 0.0
+  qk_norm: bool = False
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x, angle=None, drop=None):
+    """angle: of rotary positions, [1 or B, T, D / heads / 2]; drop: probability that an example skips a branch."""
     wide, width = jnp.result_type(float), x.shape[-1]
     dense = lambda n, name: nn.Dense(n, dtype=self.dtype, param_dtype=wide, name=name,
                                      kernel_init=nn.initializers.xavier_uniform())
     norm = lambda name: nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, param_dtype=wide, name=name)
+
+    def branch(y, name):
+      if self.layer_scale:
+        y = y * self.param(name, nn.initializers.constant(self.layer_scale), (width,), wide).astype(y.dtype)
+      if drop is not None:
+        kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - drop, (len(y), 1, 1))
+        y = jnp.where(kept, y / (1 - drop), 0).astype(y.dtype)
+      return y
     y = dense(3 * width, "qkv")(norm("norm1")(x))
     q, k, v = jnp.moveaxis(y.reshape(*y.shape[:2], 3, self.heads, width // self.heads), 2, 0)   # [B, T, heads, D]
+    q, k = (norm("norm_q")(q), norm("norm_k")(k)) if self.qk_norm else (q, k)
+    q, k = (q, k) if angle is None else (turned(q, angle), turned(k, angle))
     y = jax.nn.dot_product_attention(q, k, v).reshape(x.shape)
-    x = x + dense(width, "proj")(y)
-    return x + dense(width, "mlp2")(nn.gelu(dense(4 * width, "mlp1")(norm("norm2")(x)), approximate=False))
+    x = x + branch(dense(width, "proj")(y), "scale1")
+    y, hidden = norm("norm2")(x), self.hidden or 4 * width
+    if self.mlp == "swiglu":
+      gate, y = jnp.split(dense(2 * (-(-hidden * 2 // 24) * 8), "mlp1")(y), 2, -1)              # to a multiple of 8
+      y = nn.silu(gate) * y
+    else:
+      y = nn.gelu(dense(hidden, "mlp1")(y), approximate=False)
+    return x + branch(dense(width, "mlp2")(y), "scale2")
 
 
 class ViT(nn.Module):
   width: int
   depth: int
-  heads: int
   patch: int
   pool: str
+  position: str
+  grid: int
+  rotary: bool
+  registers: int
+  drop_path: float
+  remat: bool
+  scan: bool
+  block: tuple
   mean: tuple
   std: tuple
   dtype: Any = None
@@ -71,25 +147,70 @@ class ViT(nn.Module):
     return self.features(x, train)["pooled"]
 
   @nn.compact
-  def features(self, x, train=False):
-    """x [B, H, W, C] in [0, 1] -> {"stage1" .. (one a block) and "grid" [B, h, w, D], "tokens", "pooled" [B, D]}."""
+  def features(self, x, train=False, keep=None, mask=None, fill=None):
+    """x [B, H, W, C] in [0, 1] -> {"stage1" .. (one a block) and "grid" [B, h, w, D], "tokens", "pooled" [B, D]}.
+
+    Tokens are the class token, registers and patches in reading order. For masked images:
+      keep: [B, K], places of the patches that are seen; the others are never computed, and there are no maps.
+      mask, fill: where mask [B, h, w] is True, the patch's embedding is `fill` [D].
+    """
     B, H, W, _ = x.shape
     if H % self.patch or W % self.patch:
       raise errors.UsageError(f"an image of {H}x{W} does not divide into patches of {self.patch}: "
                               "choose encoder.patch or data.size so that it does")
     wide, (h, w) = jnp.result_type(float), (H // self.patch, W // self.patch)
+    small = nn.initializers.normal(0.02)
     x = normalize(x, self.mean, self.std)
     x = nn.Conv(self.width, (self.patch,) * 2, self.patch, padding="VALID", dtype=self.dtype, param_dtype=wide,
                 kernel_init=nn.initializers.xavier_uniform((0, 1, 2), 3), name="patches")(x)      # as a dense layer's
     x = x.reshape(B, h * w, self.width)
-    x = x + sincos(h, w, self.width).astype(x.dtype)
+    if mask is not None:
+      x = jnp.where(mask.reshape(B, h * w, 1), fill.astype(x.dtype), x)
+    place, turn = None, angles(h, w, self.width // dict(self.block)["heads"])[None] if self.rotary else None
+    if self.position == "sincos":
+      x = x + sincos(h, w, self.width).astype(x.dtype)
+    elif self.position == "learned":
+      prefix = int(self.pool == "token")
+      new = self.grid ** 2 or h * w
+      place = (self.get_variable("params", "positions") if self.has_variable("params", "positions") else
+               self.param("positions", small, (1, prefix + new, self.width), wide))
+      place = resized(place, prefix, h, w).astype(x.dtype)
+      x = x + place[:, prefix:]
+    if keep is not None:
+      x = jnp.take_along_axis(x, keep[..., None], 1)                                             # [B, K, D]
+      turn = None if turn is None else jnp.asarray(turn)[0][keep]
+    if self.registers:
+      tokens = self.param("registers", small, (1, self.registers, self.width), wide)
+      x = jnp.concatenate([jnp.broadcast_to(tokens, (B, *tokens.shape[1:])).astype(x.dtype), x], 1)
     if self.pool == "token":
-      token = self.param("token", nn.initializers.normal(0.02), (1, 1, self.width), wide)
+      token = self.param("token", small, (1, 1, self.width), wide)
+      token = token if place is None else token + place[:, :1]
       x = jnp.concatenate([jnp.broadcast_to(token, (B, 1, self.width)).astype(x.dtype), x], 1)
-    first, out = x.shape[1] - h * w, {}
-    for i in range(self.depth):
-      x = Block(self.heads, self.dtype, name=f"block{i + 1}")(x)
-      out[f"stage{i + 1}"] = x[:, first:].reshape(B, h, w, self.width)
+    first = int(self.pool == "token") + self.registers
+    turn = None if turn is None else jnp.pad(jnp.asarray(turn, wide), ((0, 0), (first, 0), (0, 0)))
+    x, stages = self.blocks(x, turn, train)
     x = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, param_dtype=wide, name="norm")(x)
-    pooled = x[:, 0] if self.pool == "token" else jnp.mean(x, 1)
-    return out | {"tokens": x, "grid": x[:, first:].reshape(B, h, w, self.width), "pooled": pooled}
+    pooled = x[:, 0] if self.pool == "token" else jnp.mean(x[:, first:], 1)
+    out = {"tokens": x, "pooled": pooled}
+    if keep is not None:
+      return out
+    maps = {f"stage{i}": y for i, y in enumerate(stages, 1)} | {"grid": x}
+    return out | {k: y[:, first:].reshape(B, h, w, self.width) for k, y in maps.items()}
+
+  def blocks(self, x, turn, train):
+    """(the tokens after all blocks, [those after each one])."""
+    rates = np.linspace(0, self.drop_path, self.depth)
+    drop = self.drop_path and train and self.has_rng("dropout")
+    kind = nn.remat(Block, prevent_cse=not self.scan) if self.remat else Block
+    if self.scan:
+      def step(block, x, turn, rate):
+        x = block(x, turn, rate)
+        return x, x
+      run = nn.scan(step, variable_axes={"params": 0}, split_rngs={"params": True, "dropout": True},
+                    in_axes=(nn.broadcast, 0), length=self.depth)
+      return run(kind(**dict(self.block), name="blocks"), x, turn, jnp.asarray(rates, x.dtype) if drop else None)
+    stages = []
+    for i in range(self.depth):
+      x = kind(**dict(self.block), name=f"block{i + 1}")(x, turn, rates[i] if drop else None)
+      stages.append(x)
+    return x, stages

@@ -9,19 +9,37 @@ from scipy.special import erf
 from sslx import encoders, errors
 from sslx.encoders import vit
 
-COUNTS = {  # timm's vit_*_patch16_224 (vit_huge_patch14_224) without classifier and learned positions
-  "vit_ti": (16, 5_486_592), "vit_s": (16, 21_590_016), "vit_b": (16, 85_647_360), "vit_l": (16, 303_099_904),
-  "vit_h": (14, 630_435_840)}
+COUNTS = {  # timm's vit_*_patch16_224 (huge and giant: patch14) without classifier
+  "vit_ti": (16, 5_524_416), "vit_s": (16, 21_665_664), "vit_b": (16, 85_798_656), "vit_l": (16, 303_301_632),
+  "vit_h": (14, 630_764_800), "vit_g": (14, 1_011_202_432)}
 RNG = np.random.default_rng(0)
 QUICK = {"xla_backend_optimization_level": 0}                        # a tenth of the time to compile random draws
 
 
+def shapes(module, *shape):
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  return jax.eval_shape(module.init, key, jax.ShapeDtypeStruct(shape, jnp.float32))
+
+
+def count(name, side, **options):
+  variables = shapes(encoders.make(name, **options), 1, side, side, 3)
+  assert set(variables) == {"params"}
+  return sum(v.size for v in jax.tree.leaves(variables))
+
+
 @pytest.mark.parametrize("name", COUNTS)
 def test_parameter_counts(name):
-  patch, count = COUNTS[name]
-  key, x = jax.eval_shape(lambda: jax.random.key(0)), jax.ShapeDtypeStruct((1, 2 * patch, patch, 3), jnp.float32)
-  variables = jax.eval_shape(encoders.make(name, patch=patch).init, key, x)
-  assert sum(v.size for v in jax.tree.leaves(variables)) == count and set(variables) == {"params"}
+  patch, number = COUNTS[name]
+  assert count(name, 224, patch=patch, position="learned") == number
+  positions = (224 // patch) ** 2 + 1
+  assert count(name, 2 * patch, patch=patch) == number - positions * vit.VARIANTS[name][0]
+
+
+def test_parameter_counts_of_dinov2():
+  """timm's vit_giant_patch14_dinov2, and vit_small_patch14_reg4_dinov2, whose class token has no position."""
+  big = {"width": 1536, "heads": 24, "mlp": "swiglu", "layer_scale": 1e-5, "patch": 14, "position": "learned"}
+  assert count("vit_g", 518, **big) == 1_136_479_232
+  assert count("vit_s", 518, patch=14, position="learned", registers=4, layer_scale=1e-5) == 22_057_344 + 384
 
 
 def test_positions():
@@ -95,3 +113,120 @@ def test_bfloat16_keeps_parameters_wide():
   low, full = (jax.jit(build(dtype=d).apply)(v, x) for d in ("bfloat16", None))
   assert low.dtype == jnp.bfloat16
   np.testing.assert_allclose(low.astype(float), full, atol=0.1)
+
+
+SMALL = {"patch": 2, "width": 8, "depth": 3, "heads": 2, "mean": (0.5,), "std": (0.25,)}
+EXTRAS = {"learned": {"position": "learned"}, "rotary": {"position": "none", "rotary": True, "registers": 2},
+          "dinov2": {"mlp": "swiglu", "layer_scale": 0.5, "qk_norm": True, "pool": "mean"}}
+
+
+def small(side=6, **options):
+  """(module, variables with random values everywhere, images)."""
+  module = encoders.make("vit_ti", **SMALL | options)
+  v = jax.tree.map(lambda s: RNG.normal(0, 0.5, s.shape).astype(np.float32), shapes(module, 1, side, side, 1))
+  return module, v, RNG.random((3, side, side, 1), np.float32)
+
+
+def features(module, v, x, **options):
+  return jax.jit(lambda v, x: module.apply(v, x, method="features", **options))(v, x)
+
+
+def test_learned_positions_are_resized():
+  positions = RNG.normal(size=(1, 10, 4)).astype(np.float32)
+  assert vit.resized(positions, 1, 3, 3) is positions
+  assert vit.resized(positions, 1, 1, 9) is positions                                # as many, in the same order
+  flat = np.broadcast_to(positions[:, :1], (1, 10, 4))
+  np.testing.assert_allclose(vit.resized(flat, 1, 5, 4), np.broadcast_to(positions[:, :1], (1, 21, 4)), atol=1e-6)
+  ramp = np.concatenate([positions[:, :1], np.arange(9.0, dtype=np.float32).reshape(1, 9, 1).repeat(4, 2)], 1)
+  larger = np.asarray(vit.resized(ramp, 1, 6, 6))
+  np.testing.assert_array_equal(larger[:, :1], positions[:, :1])
+  assert np.all(np.diff(larger[0, 1:, 0].reshape(6, 6), axis=0) > 0)                 # places keep their order
+  with pytest.raises(errors.UsageError, match="no square.*encoder.grid"):
+    vit.resized(positions[:, :7], 1, 3, 3)
+
+
+def test_learned_positions_serve_other_sizes():
+  module, v, _ = small(position="learned")
+  assert v["params"]["positions"].shape == (1, 10, 8)
+  assert features(module, v, RNG.random((2, 10, 8, 1), np.float32))["grid"].shape == (2, 5, 4, 8)
+  assert shapes(encoders.make("vit_ti", **SMALL, position="learned", grid=7), 1, 6, 6, 1)["params"]["positions"].shape \
+      == (1, 50, 8)
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_visible_patches_alone(extra):
+  """All places kept: the same tokens in the order of `keep`; some kept: the hidden pixels do not matter."""
+  module, v, x = small(**EXTRAS[extra])
+  first = {"learned": 1, "rotary": 3, "dinov2": 0}[extra]
+  full = np.asarray(features(module, v, x)["tokens"])
+  order = np.stack([RNG.permutation(9) for _ in x])
+  seen = features(module, v, x, keep=order)
+  assert set(seen) == {"tokens", "pooled"}
+  np.testing.assert_allclose(seen["tokens"][:, :first], full[:, :first], atol=1e-5)
+  np.testing.assert_allclose(seen["tokens"][:, first:], np.take_along_axis(full[:, first:], order[..., None], 1),
+                             atol=1e-5)
+  part = features(module, v, x, keep=np.full((3, 2), [0, 4]))["tokens"]
+  other = x.copy()
+  other[:, 2:, 4:], other[:, 4:] = 0, 1
+  assert part.shape == (3, first + 2, 8)
+  np.testing.assert_array_equal(part, features(module, v, other, keep=np.full((3, 2), [0, 4]))["tokens"])
+
+
+def test_mask_tokens_in_place():
+  module, v, x = small()
+  mask, fill = RNG.random((3, 3, 3)) < 0.5, RNG.normal(size=8).astype(np.float32)
+  pixels = np.repeat(np.repeat(mask, 2, 1), 2, 2)[..., None]
+  other = np.where(pixels, RNG.random(x.shape), x).astype(np.float32)
+  out = features(module, v, x, mask=mask, fill=fill)
+  np.testing.assert_array_equal(out["tokens"], features(module, v, other, mask=mask, fill=fill)["tokens"])
+  assert out["grid"].shape == (3, 3, 3, 8) and np.any(out["pooled"] != features(module, v, x)["pooled"])
+  np.testing.assert_array_equal(features(module, v, x, mask=mask & False, fill=fill)["pooled"],
+                                features(module, v, x)["pooled"])
+
+
+@pytest.mark.parametrize("how", [{"remat": True}, {"remat": True, "scan": True}], ids="+".join)
+def test_remat_and_scan_compute_the_same(how):
+  extra = EXTRAS["rotary"] | EXTRAS["dinov2"] | EXTRAS["learned"]
+  plain, v, x = small(**extra)
+  module = encoders.make("vit_ti", **SMALL | extra | how)
+  stacked = dict(v["params"])
+  if "scan" in how:
+    blocks = [stacked.pop(f"block{i}") for i in (1, 2, 3)]
+    stacked["blocks"] = jax.tree.map(lambda *b: np.stack(b), *blocks)
+    assert jax.tree.structure(shapes(module, 1, 6, 6, 1)) == jax.tree.structure({"params": stacked})
+  want, out = features(plain, v, x), features(module, {"params": stacked}, x)
+  assert set(out) == set(want) >= {"stage1", "stage3", "grid"}
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), out, want)
+  total = lambda m: jax.jit(jax.grad(lambda x: m[0].apply(m[1], x).sum()))
+  np.testing.assert_allclose(total((module, {"params": stacked}))(x), total((plain, v))(x), atol=1e-4)
+
+
+def test_rotary_attention_sees_distances_alone():
+  q, k = RNG.normal(size=(2, 1, 12, 1, 8)).astype(np.float32)
+  q, k = np.broadcast_to(q[:, :1], q.shape), np.broadcast_to(k[:, :1], k.shape)      # the same token everywhere
+  angle = vit.angles(3, 4, 8)[None]
+  scores = np.asarray(vit.turned(q, angle)[0, :, 0] @ vit.turned(k, angle)[0, :, 0].T).reshape(3, 4, 3, 4)
+  np.testing.assert_allclose(scores[:-1, :-1, :-1, :-1], scores[1:, 1:, 1:, 1:], atol=1e-5)
+  assert np.ptp(scores[1, 1]) > 0.1
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_drop_path_keeps_the_mean_and_rises_with_depth(scan):
+  module, v, _ = small(drop_path=0.5, scan=scan)
+  x = np.broadcast_to(RNG.random((1, 6, 6, 1), np.float32), (4000, 6, 6, 1))
+  run = lambda train, **kw: jax.jit(lambda: module.apply(v, x, train, method="features", **kw))()
+  still, moved = run(False), run(True, rngs={"dropout": jax.random.key(0)})
+  np.testing.assert_array_equal(run(True)["pooled"], still["pooled"])                # without a key nothing is dropped
+  np.testing.assert_allclose(moved["stage1"], still["stage1"], atol=1e-5)
+  assert len(np.unique(np.asarray(moved["stage2"])[:, 0, 0, 0].round(3))) == 4       # 2 branches, each there or not
+  before = np.asarray(still["stage1"][0])
+  gone = np.isclose(np.asarray(moved["stage2"]), before, atol=1e-5).all((1, 2, 3)).mean()
+  assert abs(gone - 0.25**2) < 0.02
+
+
+@pytest.mark.parametrize("options, message", [
+  ({"position": "sine"}, "unknown position 'sine': did you mean"), ({"mlp": "relu"}, "unknown mlp 'relu'"),
+  ({"width": 64}, "width 64 with 3 heads"), ({"width": 18, "heads": 3, "rotary": True}, "width 18 with 3 heads")])
+def test_wrong_options(options, message):
+  with pytest.raises(errors.UsageError, match=message):
+    encoders.make("vit_ti", **options)
