@@ -53,6 +53,7 @@ def default():
   c.optim.final = 0.0             # the rate at the end, as a share of the peak
   c.optim.weight_decay = 1e-4     # on kernels alone: biases, norms and other 1-D parameters are exempt
   c.optim.decay_final = placeholder(float)             # weight decay at the end, along half a cosine; else constant
+  c.optim.layer_decay = 1.0       # rate of each block of the encoder, as a share of the next one's (fine-tuning)
   c.optim.trust_clip = False      # lars: kernels never move faster than by plain SGD (LARC)
   c.optim.momentum = 0.9          # sgd and lars
   c.optim.b2 = 0.999              # adamw and lamb
@@ -123,7 +124,8 @@ def restored(saved):
 def override(config, arguments):
   """Sets --config.KEY=VALUE arguments, checked and converted by ml_collections.
 
-  A new encoder.name, method.name or method.aug.name comes first and brings its own options, keeping those it shares.
+  A new encoder.name, method.name or method.aug.name comes first and brings its own options, keeping those it shares;
+  of an encoder of another architecture, mean, std and dtype alone.
   """
 
   from sslx import encoders, methods
@@ -143,7 +145,8 @@ def override(config, arguments):
         if last not in parent:
           raise errors.UsageError(f"{key} cannot be set: the method {config.method.name} of this config has no {last}")
         with config.unlocked():
-          parent[last] = home.options(value, **{k: v for k, v in parent[last].items() if k in home.accepted(value)})
+          kept = (encoders.shared(parent[last].get("name"), value) if group == "encoder" else home.accepted(value))
+          parent[last] = home.options(value, **{k: v for k, v in parent[last].items() if k in kept})
   allowed = flat(config)
   for n, (key, value) in enumerate(pairs):
     if key not in allowed:

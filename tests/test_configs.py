@@ -82,5 +82,5 @@ def test_a_new_encoder_brings_its_own_options():
   c = config.override(config.load(f"{ROOT}/configs/simclr.py:tiny"),
                       ["--config.encoder.patch=2", "--config.encoder.name=vit_ti"])
   assert c.encoder.patch == 2
-  assert "width" not in c.encoder
+  assert c.encoder.width == 0                                # a ResNet's width is not a ViT's
   assert c.encoder.mean == (0.3,)                            # shared with the ResNet's, so kept

@@ -12,6 +12,8 @@ import pkgutil
 
 from sslx import options as _options
 
+COMMON = ("mean", "std", "dtype")
+
 
 def _factories():
   files = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
@@ -31,6 +33,11 @@ def _find(name):
 def options(name, **changed):
   """{"name": name, every option: its default}, with `changed` ones, ready to be put into a config."""
   return _options.filled("encoder", name, _find(name)[0], changed)
+
+
+def shared(old, name):
+  """The names of the options of `name` that mean the same for `old`: all within an architecture."""
+  return accepted(name) if _find(old)[0] is _find(name)[0] else [k for k in accepted(name) if k in COMMON]
 
 
 def accepted(name):

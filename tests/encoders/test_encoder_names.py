@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import pytest
 
 from sslx import encoders, errors
-from sslx.encoders import resnet, vit
+from sslx.encoders import convnext, resnet, vit
 
-IMAGE = [*resnet.VARIANTS, *vit.VARIANTS]
+IMAGE = [*convnext.VARIANTS, *resnet.VARIANTS, *vit.VARIANTS]
 
 
 def test_names():
