@@ -1,7 +1,10 @@
 """config.optim -> optax: schedules on the global step, decay masks, clipping, LARS as self-supervision uses it."""
 
+import re
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from sslx import errors
@@ -31,12 +34,16 @@ def schedule(c, total_steps, batch_size):
   return optax.join_schedules([optax.linear_schedule(0.0, top, max(1, climb)), after[c.schedule]()], [climb])
 
 
+def stacked(path):
+  """Whether a parameter is of scanned layers, whose axis is its first one: it lies in "blocks"."""
+  return any(getattr(k, "key", None) == "blocks" for k in path)
+
+
 def kernels(params):
   """True for parameters of two or more dimensions; biases, norms and other 1-D parameters are never decayed.
 
-  The first axis of what lies in "blocks", the stacked parameters of scanned layers, does not count.
+  The first axis of scanned layers does not count.
   """
-  stacked = lambda path: any(getattr(k, "key", None) == "blocks" for k in path)
   return jax.tree_util.tree_map_with_path(lambda path, p: p.ndim - stacked(path) > 1, params)
 
 
@@ -47,13 +54,14 @@ def scale_by_trust_ratio(coefficient=0.001, rate=None):
   never moves faster than plain SGD would at that rate (LARC): min(ratio / rate, 1), which the rate then multiplies.
   """
   def update(updates, count, params):
-    def one(u, p, kernel):
+    def one(path, u, p, kernel):
       if not kernel:
         return u
-      p_norm, u_norm = jnp.linalg.norm(p), jnp.linalg.norm(u)
+      axes = tuple(range(stacked(path), p.ndim))             # each of the scanned layers by itself
+      p_norm, u_norm = (jnp.sqrt(jnp.sum(jnp.square(v), axes, keepdims=True)) for v in (p, u))
       ratio = jnp.where((p_norm > 0) & (u_norm > 0), coefficient * p_norm / jnp.where(u_norm > 0, u_norm, 1), 1)
       return u * (ratio if rate is None else jnp.minimum(ratio / jnp.maximum(rate(count), 1e-12), 1))
-    return jax.tree.map(one, updates, params, kernels(params)), count + 1
+    return jax.tree_util.tree_map_with_path(one, updates, params, kernels(params)), count + 1
   return optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)
 
 
@@ -67,6 +75,40 @@ def decayed_weights(c, total_steps):
     add = lambda u, p, kernel: u + share.astype(p.dtype) * p if kernel else u
     return jax.tree.map(add, updates, params, kernels(params)), count + 1
   return optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)
+
+
+PLACE = re.compile(r"(?:stage(\d+)_?)?(?:(?:block|conv|norm)(\d+))?")              # in the names of all encoders' parts
+
+
+def layers(params):
+  """(layer of each parameter, their number): 0 reads the image, the last is what comes after the encoder's blocks.
+
+  Blocks are those of the module "encoder", in the order of their stages. Scanned ones have an array, a layer each.
+  """
+  last = (float("inf"), 0)
+  def place(path):
+    names = [getattr(k, "key", "") for k in path]
+    name = names[names.index("encoder") + 1] if "encoder" in names else "norm"
+    return last if name == "norm" else (0, 1) if name == "blocks" else tuple(
+        int(n or 0) for n in PLACE.match(name).groups())
+  found = jax.tree_util.tree_leaves_with_path(params)
+  order = {p: i for i, p in enumerate(sorted({(0, 0), last} | {place(path) for path, _ in found}))}
+  more = max((len(p) - 1 for path, p in found if stacked(path)), default=0)
+  if len(order) + more < 3:
+    raise errors.UsageError("optim.layer_decay needs an encoder whose parts are named stage1, block1 and so on")
+  def layer(path, p):
+    if stacked(path):
+      return 1 + np.arange(len(p)).reshape(-1, *[1] * (p.ndim - 1))
+    return order[place(path)] + (more if place(path) == last else 0)
+  return jax.tree_util.tree_map_with_path(layer, params), len(order) + more
+
+
+def decayed_layers(share):
+  """Scales the update of each layer by `share` to the power of how many layers come after it (Clark et al., 2020)."""
+  def update(updates, state, params):
+    layer, number = layers(params)
+    return jax.tree.map(lambda u, i: u * np.asarray(share ** (number - 1.0 - i), u.dtype), updates, layer), state
+  return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def _named(c, rate, total_steps):
@@ -94,7 +136,8 @@ def make(c, total_steps, batch_size):
 
   def one(rate):
     clip = [optax.clip_by_global_norm(c.clip)] if c.clip else []
-    return optax.chain(*clip, _named(c, rate, total_steps))
+    deep = [decayed_layers(c.layer_decay)] if c.layer_decay != 1 else []
+    return optax.chain(*clip, _named(c, rate, total_steps), *deep)
   label = lambda params: {name: name if name in ("critic", "probe") else "method" for name in params}
   groups = {"method": one(rate), "critic": one(lambda step: c.critic_rate * rate(step)), "probe": optax.adam(1e-3)}
   return optax.partition(groups, label)

@@ -180,3 +180,26 @@ def test_stacked_layers_are_no_dimension():
   stacked = {"kernel": np.zeros((3, 2, 2)), "bias": np.zeros((3, 2))}
   params = {"net": {"blocks": stacked, "dense": {"bias": np.zeros(2)}}}
   assert optim.kernels(params) == {"net": {"blocks": {"kernel": True, "bias": False}, "dense": {"bias": False}}}
+
+
+def test_each_layer_moves_by_a_share_of_the_next_ones():
+  """0.5 a layer of a ViT of two blocks, plain and scanned: patches 1/8, blocks 1/4 and 1/2, norm and head 1."""
+  names = ("patches", "token", "block1", "block2", "norm")
+  params = {"net": {"encoder": dict.fromkeys(names, {"kernel": np.ones((2, 3))}), "head": {"kernel": np.ones((3, 2))}}}
+  one = lambda params: jax.tree.map(lambda p: 0.1 * np.ones_like(p), params)
+  c = conf(name="sgd", lr=1.0, momentum=0.0, weight_decay=0.0, layer_decay=0.5, schedule="constant")
+  step = lambda params: jax.tree.map(lambda a, b: np.round((a - b) / 0.1, 5), params, moved(c, [one(params)], params))
+  got = step(params)["net"]
+  share = {k: np.unique(v["kernel"]).tolist() for k, v in (got["encoder"] | {"head": got["head"]}).items()}
+  assert share == {"patches": [0.125], "token": [0.125], "block1": [0.25], "block2": [0.5], "norm": [1], "head": [1]}
+  scanned = {"net": {"encoder": {"patches": np.ones(2), "blocks": {"mlp": {"kernel": np.ones((2, 3, 3))}},
+                                 "norm": np.ones(2)}}}
+  got = step(scanned)["net"]["encoder"]
+  np.testing.assert_array_equal(got["blocks"]["mlp"]["kernel"][:, 0, 0], [0.25, 0.5])
+  np.testing.assert_array_equal(got["patches"], 0.125)
+
+
+def test_layers_of_convolutional_encoders():
+  names = ("stem_conv", "stage1_block1_conv1", "stage1_block2_conv2", "stage2_conv", "stage2_block1_skip_conv", "norm")
+  got, number = optim.layers({"encoder": dict.fromkeys(names, np.ones(2))})
+  assert [got["encoder"][n] for n in names] == [0, 1, 2, 3, 4, 5] and number == 6
