@@ -86,6 +86,17 @@ def resized(positions, prefix, h, w):
   return jnp.concatenate([positions[:, :prefix], new.reshape(1, h * w, -1)], 1)
 
 
+def attention(encoder, variables, x):
+  """How much the class token looks at each patch in a ViT's last block: images [B, H, W, C] -> [B, heads, h, w]."""
+  if encoder.pool != "token":
+    raise errors.UsageError("this ViT has no class token whose attention could be shown: set encoder.pool to token")
+  out, kept = encoder.apply(variables, x, method="features", mutable=["attention"])
+  kept = kept["attention"]
+  last = kept["blocks"]["token"][-1] if "blocks" in kept else kept[f"block{encoder.depth}"]["token"]
+  h, w = out["grid"].shape[1:3]
+  return last[..., -h * w:].reshape(*last.shape[:2], h, w)
+
+
 class Block(nn.Module):
   """Attention and MLP, each a branch: x [B, T, D] -> [B, T, D]. hidden: the MLP's width, 0 for 4 D."""
   heads: int
@@ -114,6 +125,9 @@ class Block(nn.Module):
     q, k, v = jnp.moveaxis(y.reshape(*y.shape[:2], 3, self.heads, width // self.heads), 2, 0)   # [B, T, heads, D]
     q, k = (norm("norm_q")(q), norm("norm_k")(k)) if self.qk_norm else (q, k)
     q, k = (q, k) if angle is None else (turned(q, angle), turned(k, angle))
+    if self.is_mutable_collection("attention") and not self.is_initializing():
+      scores = jnp.einsum("bhd,bthd->bht", *(a.astype(wide) for a in (q[:, 0], k))) / (width // self.heads) ** 0.5
+      self.sow("attention", "token", jax.nn.softmax(scores), reduce_fn=lambda _, new: new)
     y = jax.nn.dot_product_attention(q, k, v).reshape(x.shape)
     x = x + branch(dense(width, "proj")(y), "scale1")
     y, hidden = norm("norm2")(x), self.hidden or 4 * width
@@ -151,7 +165,7 @@ class ViT(nn.Module):
     """x [B, H, W, C] in [0, 1] -> {"stage1" .. (one a block) and "grid" [B, h, w, D], "tokens", "pooled" [B, D]}.
 
     Tokens are the class token, registers and patches in reading order. For masked images:
-      keep: [B, K], places of the patches that are seen; the others are never computed, and there are no maps.
+      keep: [B, K], places of the patches that are seen; the blocks never compute the others, and there are no maps.
       mask, fill: where mask [B, h, w] is True, the patch's embedding is `fill` [D].
     """
     B, H, W, _ = x.shape
@@ -162,7 +176,8 @@ class ViT(nn.Module):
     small = nn.initializers.normal(0.02)
     x = normalize(x, self.mean, self.std)
     x = nn.Conv(self.width, (self.patch,) * 2, self.patch, padding="VALID", dtype=self.dtype, param_dtype=wide,
-                kernel_init=nn.initializers.xavier_uniform((0, 1, 2), 3), name="patches")(x)      # as a dense layer's
+                kernel_init=nn.initializers.variance_scaling(1.0, "fan_in", "uniform", (0, 1, 2), 3),
+                name="patches")(x)                           # MAE's at ViT-B/16; small patches are as loud as places
     x = x.reshape(B, h * w, self.width)
     if mask is not None:
       x = jnp.where(mask.reshape(B, h * w, 1), fill.astype(x.dtype), x)
@@ -206,7 +221,7 @@ class ViT(nn.Module):
       def step(block, x, turn, rate):
         x = block(x, turn, rate)
         return x, x
-      run = nn.scan(step, variable_axes={"params": 0}, split_rngs={"params": True, "dropout": True},
+      run = nn.scan(step, variable_axes={"params": 0, "attention": 0}, split_rngs={"params": True, "dropout": True},
                     in_axes=(nn.broadcast, 0), length=self.depth)
       return run(kind(**dict(self.block), name="blocks"), x, turn, jnp.asarray(rates, x.dtype) if drop else None)
     stages = []

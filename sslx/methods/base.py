@@ -7,8 +7,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sslx import losses
+from sslx import augment, losses
 from sslx.augment import recipes
+from sslx.encoders import vit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,10 +54,10 @@ def init(net, rng, x):
   return wide.pop("params"), wide
 
 
-def forward(net, params, stats, x, *, rng=None):
+def forward(net, params, stats, *x, rng=None):
   """A training pass: (output, new stats). rng feeds dropout and the like."""
   rngs = None if rng is None else {"dropout": rng}
-  return net.apply({"params": params, **stats}, x, train=True, mutable=list(stats), rngs=rngs)
+  return net.apply({"params": params, **stats}, *x, train=True, mutable=list(stats), rngs=rngs)
 
 
 def encode(net, params, stats, views, *, rng=None):
@@ -100,12 +101,24 @@ def target(params, stats):
   return jax.tree.map(jnp.copy, {"params": params, "stats": stats})
 
 
+def moved(old, online, momentum):
+  """An EMA target's params: `momentum` of the old ones, the rest of the online ones, without gradient."""
+  return jax.tree.map(lambda t, o: momentum * t + (1 - momentum) * o, old, jax.lax.stop_gradient(online))
+
+
+def frozen(params, name, when):
+  """The params, without gradient while `when` is true where `name` is in their path."""
+  def one(path, w):
+    return jnp.where(when, jax.lax.stop_gradient(w), w) if name in jax.tree_util.keystr(path) else w
+  return jax.tree_util.tree_map_with_path(one, params)
+
+
 def follow(net, old, online, views, momentum, *, rng=None):
   """The target `old` moves towards the params `online` and sees the views: (z [V, B, K] without gradient, target).
 
   momentum: share of the old target that is kept. Batch statistics are the target's own.
   """
-  params = jax.tree.map(lambda t, o: momentum * t + (1 - momentum) * o, old["params"], jax.lax.stop_gradient(online))
+  params = moved(old["params"], online, momentum)
   z, stats = encode(net, params, old["stats"], views, rng=rng)
   return jax.lax.stop_gradient(z), {"params": params, "stats": stats}
 
@@ -154,6 +167,18 @@ def shown(views):
   large, *rest = views["image"]
   return ({f"view {i + 1}": large[:, i] for i in range(min(2, large.shape[1]))}
           | {f"small view{f' {i}' if i > 1 else ''}": x[:, 0] for i, x in enumerate(rest, 1)})
+
+
+def attention(encoder, variables, image):
+  """{"attention"}: images [B, H, W, C] lit where a ViT's class token looks, the mean of its last block's heads.
+
+  Nothing for encoders without one.
+  """
+  if not isinstance(encoder, vit.ViT) or encoder.pool != "token":
+    return {}
+  seen = vit.attention(encoder, variables, image).mean(1)                                 # [B, h, w]
+  seen = seen / seen.max((1, 2), keepdims=True)
+  return {"attention": image * augment.resize(seen[..., None], image.shape[1:3]).clip(0, 1)}
 
 
 def augmented(aug, reads=("image",), number=2):

@@ -37,13 +37,10 @@ def make(encoder, *, student_temp=0.1, teacher_temp=0.04, warm_temp=0.04, warm=0
     return {"net": params}, state
 
   def loss(params, state, views, rng, progress):
-    r_student, r_teacher = jax.random.split(rng)
     kept = base.cosine(momentum, 1.0, progress)
-    t, target = base.follow(net, state["target"], params["net"], views["image"][:1], kept, rng=r_teacher)
-    last = lambda path, w: jax.lax.stop_gradient(w) if "prototypes" in jax.tree_util.keystr(path) else w
-    frozen = jax.tree_util.tree_map_with_path(last, params["net"])
-    student = jax.tree.map(lambda f, w: jnp.where(progress < freeze, f, w), frozen, params["net"])
-    s, stats = base.encode(net, student, state["net"], views["image"], rng=r_student)             # [V, B, K]
+    t, target = base.follow(net, state["target"], params["net"], views["image"][:1], kept)
+    student = base.frozen(params["net"], "prototypes", progress < freeze)
+    s, stats = base.encode(net, student, state["net"], views["image"], rng=rng)                   # [V, B, K]
     temp = base.climb(warm_temp, teacher_temp, progress, warm)
     value = losses.dino(s, t, state["center"], student_temp=student_temp, teacher_temp=temp)
     moved = center * state["center"] + (1 - center) * t.mean((0, 1))
@@ -55,6 +52,9 @@ def make(encoder, *, student_temp=0.1, teacher_temp=0.04, warm_temp=0.04, warm=0
   def encode(params, state):
     return {"image": base.part("encoder", state["target"]["params"], state["target"]["stats"])}
 
-  return base.Method(init, base.augmented(aug), loss, encode, show=lambda params, state, views: base.shown(views),
+  def show(params, state, views):
+    return base.shown(views) | base.attention(encoder, encode(params, state)["image"], views["image"][0][:, 0])
+
+  return base.Method(init, base.augmented(aug), loss, encode, show=show,
                      project=lambda params, state: (net, {"params": state["target"]["params"],
                                                           **state["target"]["stats"]}))

@@ -43,7 +43,7 @@ def make(encoder, *, temperature=0.1, prototypes=3000, epsilon=0.05, iterations=
   def loss(params, state, views, rng, progress):
     large, state = views["image"][0].shape[1], dict(state)
     z, state["net"] = base.encode(net, params["net"], state["net"], views["image"], rng=rng)      # [V, B, D]
-    frozen = jax.tree.map(lambda w: jnp.where(progress < freeze, jax.lax.stop_gradient(w), w), params["prototypes"])
+    frozen = base.frozen(params, "prototypes", progress < freeze)["prototypes"]
     scores = score.apply({"params": frozen}, z)                                         # [V, B, K]
     options = {"large": large, "temperature": temperature, "epsilon": epsilon, "iterations": iterations}
     value = losses.swav(scores, **options)

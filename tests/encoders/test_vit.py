@@ -1,5 +1,6 @@
 """Vision transformers against timm's parameter counts, a loop for the positions and a forward pass in NumPy."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,9 +94,9 @@ def test_forward(pool):
 
 
 def test_patches_start_as_a_dense_layer():
-  """Glorot over patch and width as MAE and MoCo v3 have it, so that patches are not drowned by their positions."""
+  """At the variance of their inputs, as MAE's ViT-B/16 has it, so that positions do not drown small ones."""
   v = jax.jit(vit.make((64, 1, 2), patch=8).init, compiler_options=QUICK)(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
-  largest, bound = jnp.abs(v["params"]["patches"]["kernel"]).max(), np.sqrt(6 / (8 * 8 * 3 + 64))
+  largest, bound = jnp.abs(v["params"]["patches"]["kernel"]).max(), np.sqrt(3 / (8 * 8 * 3))
   assert 0.99 * bound < largest <= bound
 
 
@@ -230,3 +231,36 @@ def test_drop_path_keeps_the_mean_and_rises_with_depth(scan):
 def test_wrong_options(options, message):
   with pytest.raises(errors.UsageError, match=message):
     encoders.make("vit_ti", **options)
+
+
+def test_attention_needs_a_class_token():
+  with pytest.raises(errors.UsageError, match="no class token"):
+    vit.attention(encoders.make("vit_ti", pool="mean"), {}, None)
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_attention_of_the_class_token(scan):
+  """By hand from the tokens that the last block reads, which are those after the first."""
+  options = {"patch": 2, "width": 8, "heads": 2, "registers": 1, "scan": scan}
+  encoder = encoders.make("vit_ti", depth=2, **options)
+  x = jnp.asarray(RNG.random((2, 4, 6, 3), np.float32))
+  variables = encoder.init(jax.random.key(0), x)
+  seen = vit.attention(encoder, variables, x)
+  assert seen.shape == (2, 2, 2, 3) and np.all(seen > 0)
+  p = dict(variables["params"])
+  block = jax.tree.map(lambda a: a[1], p["blocks"]) if scan else p["block2"]
+  p |= {"blocks": jax.tree.map(lambda a: a[:1], p["blocks"])} if scan else {}
+  unchanged = {"scale": jnp.ones(8), "bias": jnp.zeros(8)}
+  tokens = []
+  def keep(rows):                                                        # what the last norm reads
+    tokens.append(rows)
+  before = encoders.make("vit_ti", depth=1, **options)
+  with nn.intercept_methods(lambda call, args, kw, context: (
+      keep(args[0]) if context.module.name == "norm" else None, call(*args, **kw))[1]):
+    before.apply({"params": {k: v for k, v in p.items() if k != "block2"} | {"norm": unchanged}}, x, method="features")
+  y = nn.LayerNorm(epsilon=1e-6).apply({"params": block["norm1"]}, tokens[0])
+  q, k, _ = np.split(np.asarray(y @ block["qkv"]["kernel"] + block["qkv"]["bias"]), 3, -1)
+  for head in (slice(0, 4), slice(4, 8)):
+    scores = np.einsum("bd,btd->bt", q[:, 0, head], k[..., head]) / 2
+    share = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    np.testing.assert_allclose(seen[:, head.start // 4].reshape(2, 6), share[:, 2:], rtol=1e-4)

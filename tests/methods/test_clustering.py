@@ -7,9 +7,9 @@ import optax
 from sklearn.cluster import KMeans
 from small import IMAGES, Linear, several
 
-from sslx import data, epochs, mesh, train
+from sslx import data, encoders, epochs, mesh, train
 from sslx.config import default
-from sslx.methods import deepcluster, deepcluster_v2, dino, kmeans, swav
+from sslx.methods import base, deepcluster, deepcluster_v2, dino, kmeans, swav
 
 RNG = np.random.default_rng(0)
 BLOBS = np.concatenate([RNG.normal(c, 0.1, (20, 2)) for c in ((0, 0), (4, 0), (0, 4))]).astype(np.float32)
@@ -106,6 +106,17 @@ def test_dino_center_freeze_and_teacher():
   changed = jax.tree.map(lambda p: p + 1, params)
   kept = method.encoder(changed, state)["image"]["params"]           # the teacher, not the student
   jax.tree.map(np.testing.assert_array_equal, kept, state["target"]["params"]["encoder"])
+
+
+def test_dino_shows_where_its_class_token_looks():
+  """Nowhere brighter than the view, and dimmer somewhere; nothing of the kind without a class token."""
+  images = {"image": np.random.default_rng(0).uniform(0.5, 1, (4, 8, 8, 1)).astype(np.float32)}
+  method = dino.make(encoders.make("vit_ti", patch=2, width=8, depth=1, heads=2), prototypes=5, widths=(4, 3), aug=one)
+  params, state = jax.jit(method.init)(jax.random.key(0), images)
+  shown = method.show(params, state, method.views(jax.random.key(1), images))
+  share = np.asarray(shown["attention"] / shown["view 1"])
+  assert share.shape == (4, 8, 8, 1) and share.max() <= 1.0001 and np.all(share.min((1, 2, 3)) < 0.99)
+  assert base.attention(encoders.make("vit_ti", pool="mean"), {}, images["image"]) == {}
 
 
 def test_swav_queue_joins_when_it_is_time():
