@@ -94,7 +94,7 @@ def layers(params):
   found = jax.tree_util.tree_leaves_with_path(params)
   order = {p: i for i, p in enumerate(sorted({(0, 0), last} | {place(path) for path, _ in found}))}
   more = max((len(p) - 1 for path, p in found if stacked(path)), default=0)
-  if len(order) + more < 3:
+  if found and len(order) + more < 3:                        # none: a group of the optimizer that is empty
     raise errors.UsageError("optim.layer_decay needs an encoder whose parts are named stage1, block1 and so on")
   def layer(path, p):
     if stacked(path):
