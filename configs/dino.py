@@ -12,7 +12,7 @@ def get_config(arg="digits"):
   c = presets.make(arg)
   if arg == "imagenet":                                      # the paper's numbers, where they are not the defaults
     c.method = methods.options("dino", teacher_temp=0.07, prototypes=65536, aug=presets.aug(arg, "dino"))
-    c.encoder, c.batch_size = encoders.options("vit_s", patch=16), 1024
+    c.encoder, c.batch_size = encoders.options("vit_s", patch=16, drop_path=0.1), 1024
     c.optim.name, c.optim.lr, c.optim.final, c.optim.clip = "adamw", 5e-4, 5e-4, 3.0
     c.optim.weight_decay, c.optim.decay_final = 0.04, 0.4
   else:
