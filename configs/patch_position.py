@@ -18,7 +18,7 @@ def get_config(arg="digits"):
     c.optim.name, c.optim.lr, c.optim.scale, c.batch_size = "sgd", 0.05, "linear", 1024
   elif arg == "cifar10":                                     # patches of 10 pixels, 7 of the image's own
     c.method.side, c.method.jitter, c.method.standardize, c.method.aug.scale = 48, 0.25, True, (0.5, 1.0)
-    c.method.color = "keep"                                  # small images show no aberration that could tell
+    c.method.color = "keep"                                  # small images hardly show aberration
     c.optim.name, c.optim.lr, c.optim.weight_decay = "adamw", 2e-3, 0.01
   else:
     c.method.side = 32

@@ -21,10 +21,8 @@ HERE = pathlib.Path(__file__).parent
 BUDGET = ["--config.total_steps=300", "--config.batch_size=128", "--config.encoder.name=resnet10",
           "--config.encoder.width=16", "--config.log.every=10", "--config.checkpoint.every=300"]
 MEASURES = ("one", "ten", "knn")
-PARTS = "8x8 pixels have no parts to put in order: below the random encoder there"
 ELSEWHERE = {"colorization": "digits are grey", "rotation": "a turned 6 is a 9, a 0, 1 or 8 itself",
-             "super_resolution": "an image of 4x4 pixels is no digit", "jigsaw": PARTS, "patch_position": PARTS,
-             "transform": "pen strokes tell a slant without the digit: below the random encoder there"}
+             "super_resolution": "an image of 4x4 pixels is no digit"}             # in experiments/pretext.py
 NAMES = {"one": "one label a class", "ten": "ten labels a class", "knn": "kNN"}
 
 

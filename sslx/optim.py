@@ -134,10 +134,11 @@ def make(c, total_steps, batch_size):
   """
   rate = schedule(c, total_steps, batch_size)
 
-  def one(rate):
+  def one(rate, deep=True):
     clip = [optax.clip_by_global_norm(c.clip)] if c.clip else []
-    deep = [decayed_layers(c.layer_decay)] if c.layer_decay != 1 else []
-    return optax.chain(*clip, _named(c, rate, total_steps), *deep)
+    by_layer = [decayed_layers(c.layer_decay)] if deep and c.layer_decay != 1 else []
+    return optax.chain(*clip, _named(c, rate, total_steps), *by_layer)
   label = lambda params: {name: name if name in ("critic", "probe") else "method" for name in params}
-  groups = {"method": one(rate), "critic": one(lambda step: c.critic_rate * rate(step)), "probe": optax.adam(1e-3)}
+  critic = one(lambda step: c.critic_rate * rate(step), deep=False)
+  groups = {"method": one(rate), "critic": critic, "probe": optax.adam(1e-3)}
   return optax.partition(groups, label)

@@ -176,6 +176,15 @@ def test_a_critic_has_its_own_rate_and_clipping():
   np.testing.assert_allclose(after["critic"]["w"], -0.05 * 0.25)            # a norm of 0.5: the other's does not count
 
 
+def test_a_critic_has_no_layers_of_an_encoder():
+  c = conf(name="sgd", lr=1.0, momentum=0.0, weight_decay=0.0, layer_decay=0.5, schedule="constant")
+  encoder = {"block1": np.zeros((2, 2)), "patches": np.zeros((2, 2))}
+  params = {"net": {"encoder": encoder}, "critic": {"w": np.zeros((2, 2))}}
+  after = moved(c, [jax.tree.map(np.ones_like, params)], params)
+  np.testing.assert_allclose(after["critic"]["w"], -1)
+  np.testing.assert_allclose(after["net"]["encoder"]["block1"], -0.5)
+
+
 def test_stacked_layers_are_no_dimension():
   stacked = {"kernel": np.zeros((3, 2, 2)), "bias": np.zeros((3, 2))}
   params = {"net": {"blocks": stacked, "dense": {"bias": np.zeros(2)}}}

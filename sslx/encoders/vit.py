@@ -25,7 +25,7 @@ def make(variant, *, patch=16, width=0, depth=0, heads=0, pool="token", position
     width, depth, heads: 0 for the variant's own; heads must divide the width.
     pool: "token" (the class token after the last norm) or "mean" (of the patch tokens).
     position: "sincos", "learned" or "none". Learned ones are resized to images of another size.
-    grid: side of the grid of learned positions; 0 for that of the first image.
+    grid: side of the grid of learned positions, to be set where views are smaller than the images; 0 for the images'.
     rotary: turn queries and keys by their places along y and x (Heo et al., 2024, axial).
     registers: number of extra tokens that are thrown away at the end (Darcet et al., 2024).
     mlp: "gelu", or "swiglu" (Shazeer, 2020) at two thirds of the hidden width.
@@ -73,11 +73,11 @@ def turned(x, angle):
 
 
 def resized(positions, prefix, h, w):
-  """Learned positions [1, prefix + N, D] for a grid of h x w: as they are if N = h w, else a square that is resized."""
+  """Learned positions [1, prefix + N, D] for a grid of h x w: a square's are resized, others fit none but their own."""
   count = positions.shape[1] - prefix
-  if count == h * w:
-    return positions
   side = round(count ** 0.5)
+  if count == h * w and (h == w or side ** 2 != count):
+    return positions
   if side ** 2 != count:
     raise errors.UsageError(f"the {count} learned positions are no square, so they cannot be resized to {h}x{w}: "
                             "set encoder.grid")
@@ -187,6 +187,8 @@ class ViT(nn.Module):
     elif self.position == "learned":
       prefix = int(self.pool == "token")
       new = self.grid ** 2 or h * w
+      if not self.grid and h != w and round(new ** 0.5) ** 2 == new:
+        raise errors.UsageError(f"learned positions of {h}x{w} patches would be taken for a square's: set encoder.grid")
       place = (self.get_variable("params", "positions") if self.has_variable("params", "positions") else
                self.param("positions", small, (1, prefix + new, self.width), wide))
       place = resized(place, prefix, h, w).astype(x.dtype)

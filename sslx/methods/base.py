@@ -113,13 +113,13 @@ def frozen(params, name, when):
   return jax.tree_util.tree_map_with_path(one, params)
 
 
-def follow(net, old, online, views, momentum, *, rng=None):
+def follow(net, old, online, views, momentum):
   """The target `old` moves towards the params `online` and sees the views: (z [V, B, K] without gradient, target).
 
-  momentum: share of the old target that is kept. Batch statistics are the target's own.
+  momentum: share of the old target that is kept. Batch statistics are the target's own; it drops nothing out.
   """
   params = moved(old["params"], online, momentum)
-  z, stats = encode(net, params, old["stats"], views, rng=rng)
+  z, stats = encode(net, params, old["stats"], views)
   return jax.lax.stop_gradient(z), {"params": params, "stats": stats}
 
 
@@ -240,7 +240,7 @@ def siamese(net, aug, objective, *, predictor=None, momentum=None, queue=0, symm
     return params, state
 
   def loss(params, state, views, rng, progress):
-    r_net, r_target, r_predictor = jax.random.split(rng, 3)
+    r_net, r_predictor = jax.random.split(rng)
     first, *rest = views["image"]
     large, state = first if symmetric else first[:, :1], dict(state)
     seen = views["image"] if symmetric else (first[:, 1:], *rest)
@@ -248,7 +248,7 @@ def siamese(net, aug, objective, *, predictor=None, momentum=None, queue=0, symm
     if momentum is None:
       t = jax.lax.stop_gradient(p[:large.shape[1]])
     else:
-      t, state["target"] = follow(net, state["target"], params["net"], (large,), momentum(progress), rng=r_target)
+      t, state["target"] = follow(net, state["target"], params["net"], (large,), momentum(progress))
     z_std = losses.feature_std(p[0])
     if predictor is not None:
       p, state["predictor"] = predict(predictor, params["predictor"], state["predictor"], p, rng=r_predictor)

@@ -82,7 +82,8 @@ def make(encoder, *, objective="classes", uniform=0.5, kept=0.99, temperature=0.
     x = jax.eval_shape(views, r_views, batch)["grey"]
     x = jax.ShapeDtypeStruct((1, *x.shape[2:]), x.dtype)
     params, stats = base.init(net(x), r_net, x)
-    return {"net": params}, {"net": stats, "prior": jnp.full(len(bins), 1 / len(bins), float)}
+    state = {"prior": jnp.full(len(bins), 1 / len(bins), float)} if objective == "classes" else {}
+    return {"net": params}, {"net": stats, **state}
 
   def answer(params, state, views, rng=None):
     x = views["grey"].reshape(-1, *views["grey"].shape[2:])
@@ -96,9 +97,9 @@ def make(encoder, *, objective="classes", uniform=0.5, kept=0.99, temperature=0.
     ab, state, metrics = views["ab"].reshape(*out.shape[:-1], 2), {**state, "net": stats}, {}
     index, share = soft(ab, bins, sigma)                                                # [B, h, w, 5]
     each = jax.vmap(lambda i, s: jnp.zeros(len(bins), s.dtype).at[i.ravel()].add(s.ravel()) / s[..., 0].size)
-    seen = jnp.mean(each(index, share), 0).astype(state["prior"].dtype)                 # an image at a time: short sums
-    state["prior"] = kept * state["prior"] + (1 - kept) * seen
+    seen = jnp.mean(each(index, share), 0)                                              # an image at a time: short sums
     if objective == "classes":
+      state["prior"] = kept * state["prior"] + (1 - kept) * seen.astype(state["prior"].dtype)
       cross = jax.nn.logsumexp(out, -1) - jnp.sum(share * jnp.take_along_axis(out, index, -1), -1)
       value = jnp.mean(weights(state["prior"], uniform)[index[..., 0]] * cross)
       best = jax.lax.top_k(jax.lax.stop_gradient(out), 5)[1]
@@ -106,7 +107,7 @@ def make(encoder, *, objective="classes", uniform=0.5, kept=0.99, temperature=0.
     else:
       value = jnp.mean(jnp.sum((out - ab / SPREAD) ** 2, -1)) / 2
     away = {"": jax.lax.stop_gradient(color(out)) - ab, "_of_mean": ab - ab.mean((0, 1, 2)), "_of_grey": ab}
-    rare = 1 / state["prior"][index[..., 0]]
+    rare = 1 / seen[index[..., 0]]                             # every colour of these images weighs the same
     for name, v in away.items():
       metrics |= {f"ab_rmse{name}": jnp.sqrt(jnp.mean(jnp.sum(v**2, -1))), f"auc{name}": auc(v),
                   f"auc_balanced{name}": auc(v, rare)}

@@ -135,7 +135,10 @@ def features(module, v, x, **options):
 def test_learned_positions_are_resized():
   positions = RNG.normal(size=(1, 10, 4)).astype(np.float32)
   assert vit.resized(positions, 1, 3, 3) is positions
-  assert vit.resized(positions, 1, 1, 9) is positions                                # as many, in the same order
+  assert vit.resized(positions, 1, 1, 9).shape == (1, 10, 4)
+  assert not np.allclose(vit.resized(positions, 1, 1, 9), positions)                  # as many, but of another shape
+  flat6 = positions[:, :7]
+  assert vit.resized(flat6, 1, 2, 3) is flat6                                         # six are no square's
   flat = np.broadcast_to(positions[:, :1], (1, 10, 4))
   np.testing.assert_allclose(vit.resized(flat, 1, 5, 4), np.broadcast_to(positions[:, :1], (1, 21, 4)), atol=1e-6)
   ramp = np.concatenate([positions[:, :1], np.arange(9.0, dtype=np.float32).reshape(1, 9, 1).repeat(4, 2)], 1)
@@ -211,18 +214,31 @@ def test_rotary_attention_sees_distances_alone():
   assert np.ptp(scores[1, 1]) > 0.1
 
 
+def test_drop_path_scales_what_is_kept():
+  rng = np.random.default_rng(0)
+  block, x = vit.Block(2, None), jnp.asarray(rng.normal(size=(1, 3, 8)), jnp.float32)
+  p = block.init(jax.random.key(0), x)
+  many = jnp.broadcast_to(x, (512, 3, 8))
+  p["params"]["mlp2"] = jax.tree.map(jnp.zeros_like, p["params"]["mlp2"])                    # the first branch alone
+  first = np.asarray(block.apply(p, x) - x)
+  out = np.asarray(block.apply(p, many, None, 0.5, rngs={"dropout": jax.random.key(1)}) - x)
+  gone = np.isclose(out, 0, atol=1e-6).all((1, 2))
+  assert 200 < gone.sum() < 312
+  np.testing.assert_allclose(out[~gone], np.broadcast_to(2 * first, out[~gone].shape), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("scan", [False, True])
-def test_drop_path_keeps_the_mean_and_rises_with_depth(scan):
+def test_drop_path_rises_with_depth(scan):
   module, v, _ = small(drop_path=0.5, scan=scan)
-  x = np.broadcast_to(RNG.random((1, 6, 6, 1), np.float32), (4000, 6, 6, 1))
+  x = np.broadcast_to(np.random.default_rng(0).random((1, 6, 6, 1), np.float32), (4000, 6, 6, 1))
   run = lambda train, **kw: jax.jit(lambda: module.apply(v, x, train, method="features", **kw))()
   still, moved = run(False), run(True, rngs={"dropout": jax.random.key(0)})
   np.testing.assert_array_equal(run(True)["pooled"], still["pooled"])                # without a key nothing is dropped
   np.testing.assert_allclose(moved["stage1"], still["stage1"], atol=1e-5)
-  assert len(np.unique(np.asarray(moved["stage2"])[:, 0, 0, 0].round(3))) == 4       # 2 branches, each there or not
-  before = np.asarray(still["stage1"][0])
-  gone = np.isclose(np.asarray(moved["stage2"]), before, atol=1e-5).all((1, 2, 3)).mean()
-  assert abs(gone - 0.25**2) < 0.02
+  for stage, rate in ((2, 0.25), (3, 0.5)):                                          # both branches are skipped
+    before, after = (np.asarray(moved[f"stage{i}"]) for i in (stage - 1, stage))
+    gone = np.isclose(after, before, atol=1e-5).all((1, 2, 3)).mean()
+    assert abs(gone - rate**2) < 0.03
 
 
 @pytest.mark.parametrize("options, message", [

@@ -125,11 +125,12 @@ def test_jigsaw_is_shown_solved():
   np.testing.assert_array_equal([np.allclose(v, RAMP[0]) for v in shown["as predicted"]], right)
 
 
-def test_the_matrix_takes_points_where_the_picture_goes():
+@pytest.mark.parametrize("turns", [{"degrees": 180.0}, {"degrees": 15.0, "quarters": True}])
+def test_the_matrix_takes_points_where_the_picture_goes(turns):
   """A spot in the view is found where the matrix says; a matrix in place of the picture's gives the same picture."""
   y, x = np.mgrid[:41, :41]
   spot = np.exp(-((x - 26) ** 2 + (y - 17) ** 2) / 8)[None, :, :, None].repeat(16, 0).astype(np.float32)
-  method = transform.make(Linear(), degrees=180.0, translate=0.1, flip_p=0.5, aug=one)
+  method = transform.make(Linear(), **turns, shear=20.0, translate=0.1, flip_p=0.5, aug=one)
   views = method.views(KEY, {"image": spot})
   changed, m = np.asarray(views["image"][0][:, 1, ..., 0]), np.asarray(views["matrix"])
   mass = changed.sum((1, 2))
@@ -138,6 +139,14 @@ def test_the_matrix_takes_points_where_the_picture_goes():
   np.testing.assert_allclose(found, want, atol=0.15)
   assert set(np.sign(np.linalg.det(m[..., :2]))) == {-1, 1}
   np.testing.assert_allclose(transform.warp(views["image"][0][:, 0], m)[..., 0], changed, atol=2e-3)
+
+
+def test_quarter_turns_come_on_top_of_small_ones():
+  method = transform.make(Linear(), degrees=10.0, quarters=True, shear=0.0, aug=one)
+  m = np.asarray(method.views(KEY, {"image": RAMP.repeat(40, 0)})["matrix"])
+  angle = np.rad2deg(np.arctan2(m[:, 1, 0], m[:, 0, 0])) % 360
+  away = (angle + 45) % 90 - 45
+  assert np.all(np.abs(away) <= 10.01) and np.ptp(away) > 10 and set((angle - away).round() % 360) == {0, 90, 180, 270}
 
 
 def test_kinds_change_one_thing_each():
