@@ -182,21 +182,21 @@ def row(name, mine, base):
   steps = LONGER.get(name, 300)
   seconds = statistics.fmean(steps * 128 / r["images_per_s"] for r in mine)
   metric += " (less is better)" if metric in SMALLER else ""
-  cells = [name, len(mine), f"{steps:,}", f"{seconds:.0f}", metric, many(reached, "{:.3g}", ".2g"), f"{note}{other:.3g}",
-           *cells]
+  cells = [name, len(mine), f"{steps:,}", f"{seconds:.0f}", metric, many(reached, "{:.3g}", ".2g"),
+           f"{note}{other:.3g}", *cells]
   return f"| {' | '.join(map(str, cells))} |"
 
 
 def table(rows, base):
   """The results as Markdown."""
   out = ["# Pretext tasks on 10,000 images", "",
-         "`python experiments/pretext.py --data $DATA/cifar10`: ResNet-10 at width 8, steps of 128, seconds on one",
-         "CPU core; mean and deviation over seeds. The task is measured on 2,000 held-out images as they are; beside",
-         "it is chance, or the baseline named; *perceptual* is over bicubic's, in features of each seed's rotation run.",
+         "`python experiments/pretext.py --data $DATA/cifar10`: ResNet-10 at width 8, steps of 128, seconds on one CPU",
+         "core; mean and deviation over seeds. The task is measured on 2,000 held-out images as they are; beside it",
+         "is chance, or the baseline named; *perceptual* is over bicubic's, in features of each seed's rotation run.",
          "Logistic regression on ten labels a class, kNN (k = 20) and a linear probe with all 10,000 labels, on the",
          "same 2,000 images, so with a sampling deviation of 1.1 points; *gain* is over the same encoder at random",
-         "initialisation, seed by seed. Rows of unlike length are not to be ranked. A gain within its deviation is none:",
-         "these are minutes of training, and puzzles learn their task before they learn what helps to classify."]
+         "initialisation, seed by seed. Rows of unlike length are not to be ranked. A gain within its deviation is",
+         "none: these are minutes of training, and puzzles learn their task before they learn what helps to classify."]
   for title, fashion in (("CIFAR-10", False), ("Fashion-MNIST", True)):
     of = [r for r in rows if r["name"].endswith("fashion") == fashion]
     plain = base["fashion"] if fashion else base
