@@ -125,7 +125,7 @@ def override(config, arguments):
   """Sets --config.KEY=VALUE arguments, checked and converted by ml_collections.
 
   A new encoder.name, method.name or method.aug.name comes first and brings its own options, keeping those it shares;
-  of an encoder of another architecture, mean, std and dtype alone.
+  of one built-in architecture for another, mean, std and dtype alone.
   """
 
   from sslx import encoders, methods

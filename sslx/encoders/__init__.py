@@ -36,8 +36,10 @@ def options(name, **changed):
 
 
 def shared(old, name):
-  """The names of the options of `name` that mean the same for `old`: all within an architecture."""
-  return accepted(name) if _find(old)[0] is _find(name)[0] else [k for k in accepted(name) if k in COMMON]
+  """The names of the options of `name` that mean the same for `old`: of two built-in architectures, the COMMON ones."""
+  found = _factories()
+  unlike = old in found and name in found and found[old][0] is not found[name][0]
+  return [k for k in accepted(name) if k in COMMON or not unlike]
 
 
 def accepted(name):
