@@ -37,7 +37,8 @@ def weights(prior, uniform):
 def auc(away, weight=1.0):
   """The area under the share of places [..., 2] that are right within 0 to 150 units of ab, at most 1 (section 3.1).
 
-  weight: of each place [...]; one over how often its colour is seen gives the paper's class-balanced variant.
+  weight: of each place [...]; one over how often its colour is seen makes colours count alike, as the paper's
+    class-balanced variant does by the training set's.
   """
   right = jnp.maximum(1 - jnp.linalg.norm(away, axis=-1) / 150, 0)
   weight = jnp.broadcast_to(weight, right.shape)
