@@ -193,6 +193,16 @@ def dino(student, teacher, center, student_temp=0.1, teacher_temp=0.04):
   return np.mean(terms)
 
 
+def ibot(student, teacher, center, image, student_temp=0.1, teacher_temp=0.04):
+  """Image by image: row i is a hidden patch of image[i]."""
+  means = []
+  for n in set(image):
+    mine = [i for i in range(len(image)) if image[i] == n]
+    target = softmax((teacher[mine] - center) / teacher_temp)
+    means.append(-np.sum(target * log_softmax(student[mine] / student_temp)) / len(mine))
+  return sum(means) / len(means)
+
+
 def ressl(student, teacher, queue, student_temp=0.1, teacher_temp=0.04):
   p = softmax(unit(teacher) @ unit(queue).T / teacher_temp)
   return -np.mean(np.sum(p * log_softmax(unit(student) @ unit(queue).T / student_temp), 1))
