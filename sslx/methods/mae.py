@@ -62,8 +62,8 @@ def make(encoder, *, ratio=0.75, normalise=True, width=512, depth=8, heads=16, a
   def show(params, state, views):
     x, hide = views["image"], views["mask"]
     (out, hidden), _ = base.forward(net(x), params["net"], state["net"], x, hide)
-    full = jnp.zeros((len(x), hide[0].size, out.shape[-1]), out.dtype)
-    full = jnp.put_along_axis(full, hidden[..., None], out, 1, inplace=False)
-    return masked.pictures(encoder, x, hide, full, normalise)
+    seen, _, restore = mask.split(hide, hidden.shape[1])
+    full = jnp.concatenate([jnp.zeros((*seen.shape, out.shape[-1]), out.dtype), out], 1)
+    return masked.pictures(encoder, x, hide, jnp.take_along_axis(full, restore[..., None], 1), normalise)
 
   return base.Method(init, views, loss, lambda params, state: base.kept("net", params, state), show=show)
