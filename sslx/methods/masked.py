@@ -33,6 +33,41 @@ def normalised(x, eps=1e-6):
   return x / jnp.sqrt(jnp.mean(x**2, -1, keepdims=True) + eps)
 
 
+def pixels(encoder, image, normalise=True):
+  """Targets [B, T, P] of images [B, H, W, C]: the pixels of each patch as the encoder sees them, not below float32.
+
+  normalise: by each patch's own mean and deviation too (He et al., 2022).
+  """
+  wide = image.astype(jnp.promote_types(image.dtype, jnp.float32))
+  x = patchify(augment.normalize(wide, encoder.mean, encoder.std), encoder.patch)
+  return normalised(x) if normalise else x
+
+
+def painted(encoder, image, mask, out, normalise=True):
+  """Images [B, H, W, C] with what is predicted for `pixels`, out [B, T, P], where mask [B, h, w] is True.
+
+  Where targets were normalised, mean and deviation of a patch are those of the image: they were not predicted.
+  """
+  if normalise:
+    x = pixels(encoder, image, False)
+    out = out * jnp.sqrt(x.var(-1, keepdims=True) + 1e-6) + x.mean(-1, keepdims=True)
+  out = unpatchify(out, encoder.patch, mask.shape[-2:])
+  zero, one = (augment.normalize(jnp.full_like(out, v), encoder.mean, encoder.std) for v in (0.0, 1.0))
+  return covered(image, mask, encoder.patch, ((out - zero) / (one - zero)).clip(0, 1))
+
+
+def colored(features, *others):
+  """Features [B, h, w, D] as colours: their places along their own three principal directions, from least to most.
+
+  A list: those of `features`, and of others of that shape along the same directions; places outside are clipped.
+  """
+  flat = features.reshape(-1, features.shape[-1])
+  mean, directions = flat.mean(0), jnp.linalg.svd(flat - flat.mean(0), full_matrices=False)[2][:3]
+  places = [(f - mean) @ directions.T for f in (features, *others)]
+  low, high = places[0].min((0, 1, 2)), places[0].max((0, 1, 2))
+  return [((p - low) / jnp.maximum(high - low, 1e-6)).clip(0, 1) for p in places]
+
+
 def grid(encoder, image):
   """(h, w), the encoder's patches along the sides of images [..., H, W, C]."""
   return tuple(n // encoder.patch for n in image.shape[-3:-1])
@@ -43,6 +78,13 @@ def needs_patches(encoder, method, argument="mask"):
   if argument not in inspect.signature(getattr(encoder, "features", len)).parameters:
     raise errors.UsageError(f"{method} hides patches from the encoder, and {type(encoder).__name__} has none: set "
                             "encoder.name to a ViT, such as vit_ti")
+
+
+def counted(ratio):
+  """(h, w) -> how many of as many patches are hidden: this share of them, at least one and never all."""
+  if not 0 < ratio < 1:
+    raise errors.UsageError(f"ratio is {ratio:g}: the share that is hidden must lie between 0 and 1")
+  return lambda h, w: min(max(1, round(ratio * h * w)), h * w - 1)
 
 
 class Masked(nn.Module):
@@ -80,9 +122,15 @@ def taught(encoder, old, online, image, momentum):
   return jax.lax.stop_gradient(encoder.apply({"params": params}, image, method="features")), params
 
 
-def covered(image, mask, patch, grey=0.5):
-  """Images [B, H, W, C], grey in the patches where mask [B, h, w] is True."""
-  return jnp.where(jnp.repeat(jnp.repeat(mask, patch, -2), patch, -1)[..., None], grey, image)
+def covered(image, mask, patch, by=0.5):
+  """Images [B, H, W, C] covered `by` a grey or other images in the patches where mask [B, h, w] is True."""
+  return jnp.where(jnp.repeat(jnp.repeat(mask, patch, -2), patch, -1)[..., None], by, image)
+
+
+def pictures(encoder, image, mask, out, normalise=True):
+  """What `show` gives of a method that predicts `pixels`: the original, what is seen of it, and that with `painted`."""
+  return {"original": image, "input": covered(image, mask, encoder.patch),
+          "output": painted(encoder, image, mask, out, normalise)}
 
 
 def attention(encoder, variables, image):
