@@ -20,7 +20,7 @@ def get_config(arg="digits"):
   else:
     width = 32 if arg == "tiny" else 128
     c.method = methods.options("dinov2", prototypes=256, patch_prototypes=256, momentum=0.99,
-                               widths=(width, width // 2), aug=presets.aug(arg, "dino"))
+                               widths=(width, width // 2), norm=True, aug=presets.aug(arg, "dino"))
     c.encoder.pool = "token"
     c.optim.lr, c.optim.weight_decay = 2e-3, 0.04
   return c

@@ -12,10 +12,10 @@ CITE = r"""@article{oquab2023dinov2,
 
 def make(encoder, *, student_temp=0.1, teacher_temp=0.07, warm_temp=0.04, warm=0.3, momentum=0.994,
          centering="sinkhorn", center=0.9, prototypes=131072, patch_prototypes=131072, freeze=0.01,
-         widths=(2048, 2048, 384), share=0.5, ratio=(0.1, 0.5), patch_weight=0.5, koleo=0.1,
+         widths=(2048, 2048, 384), norm=False, share=0.5, ratio=(0.1, 0.5), patch_weight=0.5, koleo=0.1,
          aug=recipes.dino(scale=(0.32, 1.0), small_scale=(0.05, 0.32))):
   """DINOv2 on `encoder`: iBOT's arguments with other defaults; see `ibot.make`."""
   return ibot.make(encoder, student_temp=student_temp, teacher_temp=teacher_temp, warm_temp=warm_temp, warm=warm,
                    momentum=momentum, centering=centering, center=center, prototypes=prototypes,
-                   patch_prototypes=patch_prototypes, freeze=freeze, widths=widths, share=share, ratio=ratio,
-                   patch_weight=patch_weight, koleo=koleo, aug=aug)
+                   patch_prototypes=patch_prototypes, freeze=freeze, widths=widths, norm=norm, share=share,
+                   ratio=ratio, patch_weight=patch_weight, koleo=koleo, aug=aug)

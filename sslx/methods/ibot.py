@@ -42,8 +42,8 @@ class Network(nn.Module):
 
 
 def make(encoder, *, student_temp=0.1, teacher_temp=0.07, warm_temp=0.04, warm=0.3, momentum=0.996, centering="mean",
-         center=0.9, prototypes=8192, patch_prototypes=0, freeze=0.01, widths=(2048, 2048, 256), share=0.5,
-         ratio=(0.1, 0.5), patch_weight=1.0, koleo=0.0, aug=recipes.dino()):
+         center=0.9, prototypes=8192, patch_prototypes=0, freeze=0.01, widths=(2048, 2048, 256), norm=False,
+         share=0.5, ratio=(0.1, 0.5), patch_weight=1.0, koleo=0.0, aug=recipes.dino()):
   """iBOT on `encoder`, a ViT with a class token; the teacher's encoder is what is kept.
 
   Args:
@@ -55,7 +55,8 @@ def make(encoder, *, student_temp=0.1, teacher_temp=0.07, warm_temp=0.04, warm=0
     center: share of the old center that is kept.
     prototypes, patch_prototypes: width K of the output; 0: patches have the class token's head.
     freeze: share of the run in which the last layer stays as it is.
-    widths: of the head's layers (GELU between), the last a bottleneck of unit vectors.
+    widths: of the head's layers (GELU between), the last a bottleneck of unit vectors; norm: batch norm between them,
+      of class tokens and patches apart.
     share: of the large views that the student sees masked, by blocks; every few images the same number, so that shapes
       are fixed.
     ratio: range of the share of patches that is hidden in those.
@@ -72,7 +73,7 @@ def make(encoder, *, student_temp=0.1, teacher_temp=0.07, warm_temp=0.04, warm=0
   if not 0 < share <= 1 or not 0 < ratio[0] <= ratio[1] < 1:
     raise errors.UsageError(f"share is {share:g} and ratio {ratio}: the one must lie above 0 and not above 1, the "
                             "others between 0 and 1, the smaller first")
-  head = lambda number: heads.Chain((heads.MLP(widths, activation="gelu"), heads.Prototypes(number)))
+  head = lambda number: heads.Chain((heads.MLP(widths, norm, activation="gelu"), heads.Prototypes(number)))
   net = Network(encoder, head(prototypes), head(patch_prototypes) if patch_prototypes else None)
 
   def counts(batch, views, patches):                                                    # of hidden patches, by image

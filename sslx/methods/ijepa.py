@@ -15,10 +15,12 @@ CITE = """@inproceedings{assran2023ijepa,
   booktitle={CVPR}, year={2023}}"""
 
 OBJECTIVES = {"smooth_l1": losses.smooth_l1, "l2": losses.weighted_l2}
+NORMALISED = {"layer": -1, "batch": 0}                     # over this axis of [B, h, w, D]
 
 
 def make(encoder, *, targets=4, share=0.175, ratio=(0.75, 1.5), context=0.0, scale=(0.85, 1.0), width=384, depth=12,
-         heads=12, momentum=0.996, objective="smooth_l1", aug=recipes.ijepa()):
+         heads=12, momentum=0.996, normalise="layer", objective="smooth_l1",
+         aug=recipes.ijepa()):
   """I-JEPA on `encoder`, a ViT whose patch tokens are its representation; the target encoder is what is kept.
 
   Args:
@@ -28,14 +30,17 @@ def make(encoder, *, targets=4, share=0.175, ratio=(0.75, 1.5), context=0.0, sca
       size of the block they are drawn from. See `augment.mask.random_targets`.
     width, depth, heads: of the predictor, a narrow ViT.
     momentum: of the target encoder at the start; it climbs to 1 linearly.
-    objective: "smooth_l1", as in the authors' code, or "l2", as in the paper: of layer-normalised targets.
+    normalise: the targets by "layer", each patch's vector, as in the paper; or by "batch", each channel at each place
+      over the images: what all have in common is no target then, and short runs on small images do not collapse to it.
+    objective: "smooth_l1", as in the authors' code, or "l2", as in the paper.
     aug: (key, image) -> view.
   """
   masked.needs_patches(encoder, "ijepa", "keep")
   if encoder.pool != "mean":
     raise errors.UsageError("ijepa trains patch tokens, no class token: set encoder.pool to mean")
-  if objective not in OBJECTIVES:
-    raise errors.unknown("objective", objective, OBJECTIVES)
+  for name, given, known in (("objective", objective, OBJECTIVES), ("normalise", normalise, NORMALISED)):
+    if given not in known:
+      raise errors.unknown(name, given, known)
   predictor = TokenDecoder(encoder.width, width, depth, heads, encoder.dtype)
 
   def counts(h, w):                                                                     # patches predicted, and seen
@@ -64,7 +69,7 @@ def make(encoder, *, targets=4, share=0.175, ratio=(0.75, 1.5), context=0.0, sca
     (B, V, h, w), (count, number) = asked.shape, counts(*asked.shape[2:])
     out, target = masked.taught(encoder, state["target"], params["encoder"], x, base.climb(momentum, 1.0, progress, 1))
     asked = mask.split(asked, count)[1]                                                 # [B, V, M]
-    latent = masked.normalised(out["grid"]).reshape(B, 1, h * w, -1)
+    latent = masked.normalised(out["grid"], axis=NORMALISED[normalise]).reshape(B, 1, h * w, -1)
     latent = jnp.take_along_axis(latent, asked[..., None], 2).reshape(B * V, count, -1)
     seen = mask.split(views["context"], number)[1]                                      # [B, K]
     tokens = encoder.apply({"params": params["encoder"]}, x, True, seen, method="features",

@@ -26,11 +26,11 @@ def unpatchify(patches, patch, grid):
   return jnp.swapaxes(x, -4, -3).reshape(*batch, h * patch, w * patch, C)
 
 
-def normalised(x, eps=1e-6):
-  """x [..., D], each vector less its mean and over its deviation; layer norm without parameters, not below float32."""
+def normalised(x, eps=1e-6, axis=-1):
+  """x [..., D], each vector less its mean and over its deviation, or along another axis; not below float32."""
   x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-  x = x - x.mean(-1, keepdims=True)
-  return x / jnp.sqrt(jnp.mean(x**2, -1, keepdims=True) + eps)
+  x = x - x.mean(axis, keepdims=True)
+  return x / jnp.sqrt(jnp.mean(x**2, axis, keepdims=True) + eps)
 
 
 def pixels(encoder, image, normalise=True):
