@@ -19,8 +19,7 @@ NORMALISED = {"layer": -1, "batch": 0}                     # over this axis of [
 
 
 def make(encoder, *, targets=4, share=0.175, ratio=(0.75, 1.5), context=0.0, scale=(0.85, 1.0), width=384, depth=12,
-         heads=12, momentum=0.996, normalise="layer", objective="smooth_l1",
-         aug=recipes.ijepa()):
+         heads=12, momentum=0.996, normalise="layer", objective="smooth_l1", aug=recipes.ijepa()):
   """I-JEPA on `encoder`, a ViT whose patch tokens are its representation; the target encoder is what is kept.
 
   Args:
@@ -45,7 +44,11 @@ def make(encoder, *, targets=4, share=0.175, ratio=(0.75, 1.5), context=0.0, sca
 
   def counts(h, w):                                                                     # patches predicted, and seen
     count = round(share * h * w)
-    return count, round(context * h * w) or h * w - targets * count
+    seen = round(context * h * w) or h * w - targets * count
+    if count < 1 or not 0 < seen <= h * w - targets * count:
+      raise errors.UsageError(f"ijepa: of {h}x{w} patches, {targets} targets of {count} leave too few for a context: "
+                              "choose smaller method.targets, method.share or method.context, or smaller patches")
+    return count, seen
 
   def views(rng, batch):
     r_aug, r_mask = jax.random.split(rng)

@@ -174,6 +174,8 @@ def test_masks_share_out_within_groups():
 def test_encoders_that_do_not_fit():
   with pytest.raises(errors.UsageError, match="set encoder.pool to mean"):
     ijepa.make(vit("token"))
+  with pytest.raises(errors.UsageError, match="4 targets of 4 leave too few"):
+    jax.eval_shape(ijepa.make(vit("mean"), share=0.25).views, KEY, IMAGES)
   with pytest.raises(errors.UsageError, match="set encoder.pool to token"):
     ibot.make(vit("mean"))
   for make in (ijepa.make, ibot.make, dinov2.make):
