@@ -16,7 +16,7 @@ def get_config(arg="digits"):
     c.total_epochs = 800.0
     c.optim.lr, c.optim.scale, c.optim.b2, c.optim.weight_decay, c.optim.warmup = 1.5e-4, "linear", 0.95, 0.05, 0.05
   else:
-    width, depth, heads = {"tiny": (8, 1, 2), "digits": (64, 1, 4), "cifar10": (96, 2, 4)}[arg]
+    width, depth, heads = {"tiny": (8, 1, 2), "digits": (64, 1, 4), "cifar10": (64, 1, 4)}[arg]
     c.method = methods.options("mae", width=width, depth=depth, heads=heads, aug=presets.aug(arg, "mae"))
-    c.optim.lr, c.optim.b2 = 2e-3, 0.95
+    c.optim.lr, c.optim.b2, c.optim.warmup = 4e-3, 0.95, 0.1
   return c

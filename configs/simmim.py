@@ -18,7 +18,6 @@ def get_config(arg="digits"):
     c.optim.weight_decay, c.optim.warmup = 0.05, 10 / 800
   else:
     scale = {"scale": (0.67, 1.0)} if arg == "cifar10" else {}
-    c.method = methods.options("simmim", unit=2 if arg == "cifar10" else 1, normalise=True,
-                               aug=presets.aug(arg, "mae", **scale))
-    c.optim.lr = 2e-3
+    c.method = methods.options("simmim", unit=1, normalise=True, aug=presets.aug(arg, "mae", **scale))
+    c.optim.lr, c.optim.warmup = 4e-3, 0.1
   return c

@@ -5,8 +5,9 @@
   python experiments/zoo.py --runs runs/zoo --table              # the table and the picture, from what is there
 
 Each method has its config's own hyperparameters (configs/METHOD.py:digits); steps and batch are the same for all, and
-the encoder is, but that methods of a ViT keep their config's. Figures go to experiments/results/zoo.{json,md,png}, in
-place of the same run's before. A finished run is not made again: remove its folder when its config has changed.
+the encoder is, but that methods of a ViT keep their config's and have VIT's steps. Figures go to
+experiments/results/zoo.{json,md,png}, in place of the same run's before. A finished run is not made again: remove its
+folder when its config has changed.
 """
 
 import argparse
@@ -20,7 +21,8 @@ from sslx import checkpoint, config, data, evaluate, log, methods, train
 HERE = pathlib.Path(__file__).parent
 BUDGET = ["--config.total_steps=300", "--config.batch_size=128", "--config.log.every=10",
           "--config.checkpoint.every=300"]
-RESNET = ["--config.encoder.name=resnet10", "--config.encoder.width=16"]       # methods that need a ViT keep theirs
+RESNET = ["--config.encoder.name=resnet10", "--config.encoder.width=16"]
+VIT = ["--config.total_steps=400", "--config.checkpoint.every=400"]             # methods that need a ViT keep theirs
 FIRST = "ResNet-10"                                          # of rows that do not say
 MEASURES = ("one", "ten", "knn")
 ELSEWHERE = {"colorization": "digits are grey", "rotation": "a turned 6 is a 9, a 0, 1 or 8 itself",
@@ -41,7 +43,7 @@ def run(method, seed, workdir):
     return json.loads(out.read_text())
   c = config.load(f"{HERE.parent}/configs/{method}.py:digits")
   own, token = c.encoder.name.startswith("vit"), c.encoder.get("pool") == "token"
-  c = config.override(c, [*BUDGET, *([] if own else RESNET), f"--config.seed={seed}", "--config.online_probe=False"])
+  c = config.override(c, [*BUDGET, *(VIT if own else RESNET), f"--config.seed={seed}", "--config.online_probe=False"])
   begun = time.monotonic()
   encoder = train.train(c, workdir)
   (x, y, _), (test_x, test_y, _) = (data.arrays(data.load("digits", split=s)) for s in ("train", "test"))
@@ -93,7 +95,7 @@ def table(results, baselines):
   lines = ["# Every method under one budget", "",
            "`python experiments/zoo.py --runs runs/zoo`: scikit-learn's digits (1,437 / 360), 300 steps of 128;",
            "accuracy in percent on the test split, mean and deviation over seeds. ResNet-10 has width 16; the ViT, of",
-           "methods that hide patches, width 96, depth 4, patches of 2. Hyperparameters are those of",
+           "methods that hide patches, width 96, depth 4, patches of 2, and 400 steps. Hyperparameters are those of",
            "configs/METHOD.py:digits. Seconds: the whole run, compilation and evaluation too. supcon and supervised",
            "train on all labels. A method whose gain over the random encoder of its kind and seed is within one",
            "deviation of the seeds says so. kNN reads all labels: there raw pixels are hard to beat. Not here but in",
@@ -144,7 +146,7 @@ def collect(rows):
   for row in rows:                                           # a random encoder of a kind is the same in all methods
     baselines.setdefault(f"random {network_of(row)}", {})[row["seed"]] = row["random"]
   baselines = {"raw pixels": many(pixels)} | {name: many(list(f.values())) for name, f in baselines.items()}
-  checkpoint.write_json(out / "zoo.json", {"budget": BUDGET, "runs": rows,
+  checkpoint.write_json(out / "zoo.json", {"budget": BUDGET, "budget_vit": VIT, "runs": rows,
                                            "raw": dict(zip(seeds, pixels, strict=True))})
   checkpoint.write_text(out / "zoo.md", table(results, baselines))
   picture(results, baselines, out / "zoo.png")

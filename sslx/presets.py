@@ -53,9 +53,9 @@ def imagenet(c):
   return c
 
 
-VITS = {"digits": {"patch": 2, "width": 96, "depth": 4, "heads": 4, "mean": (0.3,), "std": (0.38,)},
-        "tiny": {"patch": 2, "width": 16, "depth": 2, "heads": 2, "mean": (0.3,), "std": (0.38,)},
-        "cifar10": {"patch": 4, "width": 128, "depth": 6, "heads": 4}, "imagenet": {"patch": 16}}
+VITS = {"digits": {"patch": 2, "width": 96, "depth": 4, "heads": 4, "base": 10.0, "mean": (0.3,), "std": (0.38,)},
+        "tiny": {"patch": 2, "width": 16, "depth": 2, "heads": 2, "base": 10.0, "mean": (0.3,), "std": (0.38,)},
+        "cifar10": {"patch": 4, "width": 128, "depth": 6, "heads": 4, "base": 10.0}, "imagenet": {"patch": 16}}
 
 
 def vit(c, variant):

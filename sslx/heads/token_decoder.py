@@ -11,7 +11,7 @@ from sslx.encoders import vit
 class TokenDecoder(nn.Module):
   """A light transformer (He et al., 2022): learnt tokens at the places asked for look at the tokens that are seen.
 
-  Sine-cosine positions; width must be divisible by 4 and by heads.
+  Sine-cosine positions of `base`, as the encoder's; width must be divisible by 4 and by heads.
   out: width K of the answers, which are linear and never below float32.
   """
   out: int
@@ -19,6 +19,7 @@ class TokenDecoder(nn.Module):
   depth: int = 8
   heads: int = 16
   dtype: Any = None
+  base: float = 10000.0
 
   @nn.compact
   def __call__(self, x, seen, asked, grid, train=False):
@@ -27,7 +28,7 @@ class TokenDecoder(nn.Module):
     dense = lambda n, name, dtype: nn.Dense(n, dtype=dtype, param_dtype=wide, name=name,
                                             kernel_init=nn.initializers.xavier_uniform())
     x = dense(self.width, "embed", self.dtype)(x)                                       # [B, F + N, width]
-    places = jnp.asarray(vit.sincos(*grid, self.width), x.dtype)
+    places = jnp.asarray(vit.sincos(*grid, self.width, self.base), x.dtype)
     first = x.shape[1] - seen.shape[1]                                                  # class token, registers
     fill = self.param("fill", nn.initializers.normal(0.02), (self.width,), wide).astype(x.dtype)
     x = jnp.concatenate([x[:, :first], x[:, first:] + places[seen], fill + places[asked]], 1)

@@ -29,7 +29,7 @@ class Coder(nn.Module):
     tokens = self.encoder.features(x, train, keep=seen)["tokens"]                       # [B, F + T - count, D]
     width, depth, heads_ = self.decoder
     decoder = heads.TokenDecoder(self.encoder.patch**2 * x.shape[-1], width, depth, heads_, self.encoder.dtype,
-                                 name="decoder")
+                                 self.encoder.base, name="decoder")
     return decoder(tokens, seen, hidden, (h, w), train), hidden
 
 
