@@ -40,7 +40,7 @@ def make(encoder, *, targets=4, share=0.175, ratio=(0.75, 1.5), context=0.0, sca
   for name, given, known in (("objective", objective, OBJECTIVES), ("normalise", normalise, NORMALISED)):
     if given not in known:
       raise errors.unknown(name, given, known)
-  predictor = TokenDecoder(encoder.width, width, depth, heads, encoder.dtype)
+  predictor = TokenDecoder(encoder.width, width, depth, heads, encoder.dtype, encoder.base)
 
   def counts(h, w):                                                                     # patches predicted, and seen
     count = round(share * h * w)
