@@ -15,8 +15,8 @@ VARIANTS = {  # name: (width, depth, heads), and the MLP's hidden width where it
     "vit_h": (1280, 32, 16), "vit_g": (1408, 40, 16, 6144)}
 
 
-def make(variant, *, patch=16, width=0, depth=0, heads=0, pool="token", position="sincos", grid=0, rotary=False,
-         registers=0, mlp="gelu", layer_scale=0.0, drop_path=0.0, qk_norm=False, remat=False, scan=False,
+def make(variant, *, patch=16, width=0, depth=0, heads=0, pool="token", position="sincos", base=10000.0, grid=0,
+         rotary=False, registers=0, mlp="gelu", layer_scale=0.0, drop_path=0.0, qk_norm=False, remat=False, scan=False,
          mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), dtype=None):
   """A ViT of `variant` = (width, depth, heads); D = width.
 
@@ -25,6 +25,8 @@ def make(variant, *, patch=16, width=0, depth=0, heads=0, pool="token", position
     width, depth, heads: 0 for the variant's own; heads must divide the width.
     pool: "token" (the class token after the last norm) or "mean" (of the patch tokens).
     position: "sincos", "learned" or "none". Learned ones are resized to images of another size.
+    base: of sine-cosine positions, whose waves are 2 pi to 2 pi times it long, in patches; on grids of few patches 10
+      tells neighbours apart where 10,000 hardly does.
     grid: side of the grid of learned positions, to be set where views are smaller than the images; 0 for the images'.
     rotary: turn queries and keys by their places along y and x (Heo et al., 2024, axial).
     registers: number of extra tokens that are thrown away at the end (Darcet et al., 2024).
@@ -49,12 +51,12 @@ def make(variant, *, patch=16, width=0, depth=0, heads=0, pool="token", position
   hidden = hidden[0] if hidden and width == own_width else 4 * width
   block = {"heads": heads, "dtype": dtype, "hidden": hidden, "mlp": mlp, "layer_scale": layer_scale, "qk_norm": qk_norm}
   return ViT(width, depth or own_depth, patch, pool, position, grid, rotary, registers, drop_path, remat, scan,
-             tuple(block.items()), tuple(mean), tuple(std), dtype)
+             tuple(block.items()), tuple(mean), tuple(std), dtype, base)
 
 
-def sincos(h, w, width):
+def sincos(h, w, width, base=10000.0):
   """Two-dimensional sine-cosine positions [h * w, width]: a quarter each of sin and cos along y and x."""
-  omega = 10000.0 ** -(np.arange(width // 4) / (width // 4))
+  omega = base ** -(np.arange(width // 4) / (width // 4))
   y, x = (np.outer(g.ravel(), omega) for g in np.mgrid[:h, :w])
   return np.concatenate([np.sin(x), np.cos(x), np.sin(y), np.cos(y)], 1)
 
@@ -155,6 +157,7 @@ class ViT(nn.Module):
   mean: tuple
   std: tuple
   dtype: Any = None
+  base: float = 10000.0
 
   def __call__(self, x, train=False):
     """x [B, H, W, C] in [0, 1] -> [B, D]."""
@@ -183,7 +186,7 @@ class ViT(nn.Module):
       x = jnp.where(mask.reshape(B, h * w, 1), fill.astype(x.dtype), x)
     place, turn = None, angles(h, w, self.width // dict(self.block)["heads"])[None] if self.rotary else None
     if self.position == "sincos":
-      x = x + sincos(h, w, self.width).astype(x.dtype)
+      x = x + sincos(h, w, self.width, self.base).astype(x.dtype)
     elif self.position == "learned":
       prefix = int(self.pool == "token")
       new = self.grid ** 2 or h * w
