@@ -10,7 +10,7 @@ import tempfile
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8",
                                     "--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false"])
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:           # workers, and processes that tests start, share the first one
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # shared by workers and what tests start
   os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="sslx-tests-")
   os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
   os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
