@@ -218,6 +218,19 @@ def weighted_l2(predicted, target, weight):
   return total / sum(weight)
 
 
+def weighted_l1(predicted, target, weight):
+  total = sum(w * np.mean(np.abs(p - t)) for p, t, w in zip(predicted, target, weight, strict=True))
+  return total / sum(weight)
+
+
+def smooth_l1(predicted, target, weight, beta):
+  """Channel by channel, in the two cases of the paper."""
+  one = lambda d: d**2 / 2 / beta if abs(d) <= beta else abs(d) - beta / 2
+  total = sum(w * np.mean([one(a - b) for a, b in zip(p, t, strict=True)])
+              for p, t, w in zip(predicted, target, weight, strict=True))
+  return total / sum(weight)
+
+
 def gan_critic(real, fake):
   return -np.mean([log_sigmoid(v) for v in real.ravel()]) - np.mean([log_sigmoid(-v) for v in fake.ravel()])
 
