@@ -30,7 +30,10 @@ def attention(q, k, v):
 
 
 def _heads_first(q, k, v):
-  """jax.nn.dot_product_attention, each array turned once, so that every product is one of plain matrices."""
+  """jax.nn.dot_product_attention, each array turned once, so that every product is one of plain matrices.
+
+  The softmax of float64 is in float64, where JAX's own is in float32.
+  """
   q, k, v = (jnp.swapaxes(a, 1, 2) for a in (q, k, v))                                   # [B, heads, T, D]
   scores = jnp.einsum("bhtd,bhsd->bhts", q, k, preferred_element_type=jnp.promote_types(q.dtype, jnp.float32))
   share = jax.nn.softmax(scores * q.shape[-1] ** -0.5).astype(v.dtype)
