@@ -137,20 +137,21 @@ def spread(found, name, other, key="seconds"):
 def page(machine, steps, parts):
   """The results as Markdown."""
   middle = lambda name: statistics.median(steps[name]["seconds"])
-  row = lambda label, name, other: (f"| {label} | {middle(name):.3f} | {middle(other):.3f} | **{spread(steps, other, name)}"
-                                    f"** | {spread(steps, other, name, 'core_seconds')} |")
+  row = lambda label, name, other: (
+      f"| {label} | {middle(name):.3f} | {middle(other):.3f} | **{spread(steps, other, name)}** | "
+      f"{spread(steps, other, name, 'core_seconds')} |")
   rate = {k: 2 * 2048**3 / middle(k) / 1e9 for k in ("product", "torch product")}
   lines = ["# The training step of a ViT", "", "`python experiments/bench/vit.py`", "",
-           f"ViT-Ti/4, 32 pixels, batch 128, float32, AdamW. {machine['cores']} cores, load {machine['load']:.1f} at the "
-           f"start, jax {machine['jax']}, {machine['peers']},",
-           f"{machine['rounds']} rounds of turns. Ratios: median (least to most) of the rounds. Core-seconds add up what all "
-           "cores did;", "other work on the machine changes them less. A product of 2048 x 2048 matrices in this run: "
-           f"{rate['product']:.0f} GFLOP/s by", f"JAX, {rate['torch product']:.0f} by PyTorch.", "",
+           f"ViT-Ti/4, 32 pixels, batch 128, float32, AdamW. {machine['cores']} cores, load {machine['load']:.1f} at",
+           f"the start, jax {machine['jax']}, {machine['peers']}, {machine['rounds']} rounds of turns.", "",
+           "Ratios: median (least to most) of the rounds. Core-seconds add up what all cores did; other work on the",
+           "machine changes them less. A product of 2048 x 2048 matrices in this run: "
+           f"{rate['product']:.0f} GFLOP/s by JAX,", f"{rate['torch product']:.0f} by PyTorch.", "",
            "| step | sslx, s | timm, s | timm / sslx | in core-seconds |", "|---|---|---|---|---|",
            row("ViT", "sslx", "timm"), row("ViT, timm with sslx's GLIBC_TUNABLES", "sslx", "tuned timm"),
            row("MAE, 75 % hidden", "mae", "timm mae"), "",
-           f"MAE's step over the ViT's: {spread(steps, 'mae', 'sslx')}; with timm {spread(steps, 'timm mae', 'timm')}.", "",
-           "What each part is worth: the ViT's step without it over the step with all, batch 32.", "",
+           f"MAE's step over the ViT's: {spread(steps, 'mae', 'sslx')}; with timm {spread(steps, 'timm mae', 'timm')}.",
+           "", "What each part is worth: the ViT's step without it over the step with all, batch 32.", "",
            "| without | time | core-seconds |", "|---|---|---|"]
   lines += [f"| {k} | {spread(parts, k, 'sslx')} | {spread(parts, k, 'sslx', 'core_seconds')} |" for k in PARTS]
   return "\n".join(lines) + "\n"
