@@ -62,6 +62,13 @@ def prefer_determinism(config):
 
 def environment(source, classes):
   """Versions, devices, commit and data of a run, as JSON; with `spec_of`, all that a checkpoint needs to be read."""
+  return machine() | {
+      "data": {"name": source.name, "examples": len(source), "shape": list(source.shape), "dtype": str(source.dtype),
+               "classes": classes, "fingerprint": source.fingerprint, "skipped": source.skipped}}
+
+
+def machine():
+  """Versions, devices and commit, as JSON."""
   device = jax.devices()[0]
   return {
       "versions": {"sslx": __version__, "python": platform.python_version(),
@@ -70,9 +77,7 @@ def environment(source, classes):
                   "processes": jax.process_count()},
       "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
       "commit": commit(),
-      "x64": bool(jax.config.jax_enable_x64),
-      "data": {"name": source.name, "examples": len(source), "shape": list(source.shape), "dtype": str(source.dtype),
-               "classes": classes, "fingerprint": source.fingerprint, "skipped": source.skipped}}
+      "x64": bool(jax.config.jax_enable_x64)}
 
 
 def commit():

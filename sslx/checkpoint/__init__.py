@@ -28,3 +28,9 @@ from sslx.checkpoint.states import (
   record_of as record_of,
   run_of as run_of,
 )
+from sslx.checkpoint.tensors import (
+  flat as flat,
+  nested as nested,
+  read_safetensors as read_safetensors,
+  write_safetensors as write_safetensors,
+)

@@ -15,6 +15,7 @@ import orbax.checkpoint as ocp
 from sslx import encoders, errors, methods
 from sslx.checkpoint.files import read_json, write_json
 from sslx.checkpoint.states import METADATA, Checkpoints, folders, record_of, restore_folder, run_of
+from sslx.checkpoint.tensors import nested, read_safetensors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,8 @@ def export_encoder(path, variables, spec):
 
 
 def load_encoder(path, *, step=None, module=None, read="h"):
-  """The Encoder of a workdir, of its encoder/ folder, or of a checkpoint's folder, wherever that was copied to.
+  """The Encoder of a workdir, of its encoder/ folder, of a checkpoint's folder, wherever that was copied to, or of a
+  file that `sslx export --to safetensors` wrote.
 
   Args:
     path: a workdir; an unfinished run gives the encoder of its newest checkpoint.
@@ -63,6 +65,8 @@ def load_encoder(path, *, step=None, module=None, read="h"):
   if read not in ("h", "z"):
     raise errors.unknown("output to read", read, ("h", "z"))
   path = pathlib.Path(path)
+  if path.is_file():
+    return _of_file(path, module)
   folder = path if (path / "spec.json").exists() else path / "encoder"
   newest = max((int(p.name) for p in folders(path)), default=0)
   spec = read_json(folder / "spec.json") if step is None and (folder / "spec.json").exists() else None
@@ -85,6 +89,14 @@ def random_encoder(encoder):
   key = jax.random.key(encoder.spec["config"]["seed"])
   x = jnp.zeros((1, *encoder.shape), float)
   return dataclasses.replace(encoder, variables=jax.jit(encoder.module.init)(key, x))
+
+
+def _of_file(path, module):
+  arrays, spec = read_safetensors(path) if path.suffix == ".safetensors" else ({}, None)
+  if (spec or {}).get("layout") != "sslx":
+    raise errors.UsageError(f"{path} is not in our layout: `sslx import {path} --encoder NAME --workdir DIR` makes a "
+                            "workdir of it")
+  return Encoder(module or _module(spec), nested(arrays), tuple(spec["shape"]), spec)
 
 
 def _from_checkpoint(path, step, module, read):
