@@ -10,6 +10,7 @@ features. solo-learn 1.0.2 is installed with --no-deps; what it needs for schedu
 
 import argparse
 import importlib
+import importlib.machinery
 import json
 import pathlib
 import sys
@@ -69,11 +70,6 @@ def of_resnet(model, x):
   return x.mean((2, 3)), nhwc(x)
 
 
-def of_lightly_resnet(model, x):
-  x = model.layer4(model.layer3(model.layer2(model.layer1(model.bn1(model.conv1(x)).relu()))))
-  return x.mean((2, 3)), nhwc(x)
-
-
 def of_vit_b_16(model, x):
   """(pooled, grid) of torchvision's ViT."""
   x = model._process_input(x)
@@ -103,7 +99,7 @@ class Case:
 def timm_case(encoder, name, source="timm", classes=10, **kwargs):
   options = {k: kwargs.pop(k) for k in ("saved", "options", "suffix", "size") if k in kwargs}
   def headless(model):
-    return timm.create_model(name, num_classes=0, **kwargs)
+    return timm.create_model(name, num_classes=0, **{k: v for k, v in kwargs.items() if k != "no_embed_class"})
   return Case(source, encoder, lambda: timm.create_model(name, num_classes=classes, **kwargs), of_timm, "timm",
               headless=headless, **options)
 
@@ -199,14 +195,15 @@ def of_children(model, x):
 
 def solo(cifar, encoder="resnet18"):
   """solo-learn's SimCLR, with what it imports for schedules and plots alone left empty."""
-  for name, attribute in (("pl_bolts.optimizers.lr_scheduler", "LinearWarmupCosineAnnealingLR"), ("umap", ""),
-                          ("wandb", ""), ("seaborn", ""), ("pandas", ""), ("matplotlib", ""), ("matplotlib.pyplot", "")):
-    for i in range(name.count(".") + 1):
-      part = ".".join(name.split(".")[:i + 1])
-      if part not in sys.modules:
-        sys.modules[part] = types.ModuleType(part)
-    if attribute:
-      setattr(sys.modules[name], attribute, object)
+  import pytorch_lightning  # noqa: F401
+  for name in ("pl_bolts", "pl_bolts.optimizers", "pl_bolts.optimizers.lr_scheduler", "matplotlib", "matplotlib.pyplot",
+               "pandas", "seaborn", "umap", "wandb"):
+    try:
+      importlib.import_module(name)
+    except ImportError:
+      sys.modules[name] = types.ModuleType(name)
+      sys.modules[name].__spec__ = importlib.machinery.ModuleSpec(name, None)
+  sys.modules["pl_bolts.optimizers.lr_scheduler"].LinearWarmupCosineAnnealingLR = object
   simclr = importlib.import_module("solo.methods.simclr").SimCLR
   return simclr(encoder=encoder, num_classes=10, backbone_args={"cifar": cifar, "zero_init_residual": False},
                 max_epochs=1, batch_size=8, optimizer="sgd", lars=False, lr=0.1, weight_decay=0.0, classifier_lr=0.1,
@@ -220,13 +217,15 @@ def lightning(model):
   return {"epoch": 0, "global_step": 1, "state_dict": model.state_dict(), "optimizer_states": [{"state": {}}]}
 
 
-def backbone_only(model, to="encoder"):
-  """torchvision's ResNet-18 with the stem of the case, its fc taken off."""
-  new = torchvision.models.resnet18()
-  new.fc = nn.Identity()
-  if model is not None and tuple(model.encoder.conv1.weight.shape[2:]) == (3, 3):
-    new.conv1, new.maxpool = nn.Conv2d(3, 64, 3, 1, 2, bias=False), nn.Identity()
-  return new
+def backbone_only(border=0):
+  """torchvision's ResNet-18, its fc taken off, with the stem for small images if that has a border."""
+  def headless(model):
+    new = torchvision.models.resnet18()
+    new.fc = nn.Identity()
+    if border:
+      new.conv1, new.maxpool = nn.Conv2d(3, 64, 3, 1, border, bias=False), nn.Identity()
+    return new
+  return headless
 
 
 IDENTITY, TEACHER = nn.Identity(), "teacher.backbone."
@@ -273,14 +272,14 @@ CASES = {
     "ViT-Ti/16, big_vision": timm_case("vit_ti", "vit_tiny_patch16_224", "big_vision", **SMALL, no_embed_class=True,
                                        act_layer="gelu_tanh", saved=big_vision, suffix=".npz"),
     "ResNet-18, lightly": Case("lightly", "resnet18", lightly_simclr, of_children, "torchvision", lightning,
-                               lambda m: backbone_only(None), size=96, suffix=".ckpt"),
-    "ResNet-18 for small images, lightly": Case("lightly", "resnet18", lightly_generator, of_generator, None,
-                                                lambda m: {"state_dict": m.state_dict()}, size=32),
+                               backbone_only(), size=96, suffix=".ckpt"),
+    "ResNet-18 for small images, lightly": Case("lightly", "resnet18", lightly_generator, of_generator,
+                                                "torchvision", lightning, backbone_only(1), size=32, suffix=".ckpt"),
     "ResNet-18, solo-learn": Case("solo-learn", "resnet18", lambda: solo(False), lambda m, x: of_resnet(m.encoder, x),
-                                  "torchvision", lightning, backbone_only, size=96, suffix=".ckpt"),
+                                  "torchvision", lightning, backbone_only(), size=96, suffix=".ckpt"),
     "ResNet-18 for small images, solo-learn": Case(
         "solo-learn", "resnet18", lambda: solo(True), lambda m, x: of_resnet(m.encoder, x), "torchvision", lightning,
-        backbone_only, size=32, suffix=".ckpt")}
+        backbone_only(2), size=32, suffix=".ckpt")}
 
 
 def normalised(images, case):
@@ -297,6 +296,9 @@ def make(case, images, folder):
   content, path = case.saved(model), folder / f"weights{case.suffix}"
   if case.suffix == ".npz":
     np.savez(path, **content)
+    again = case.make()
+    again.load_pretrained(path)                             # timm's own reader agrees with what was written
+    assert all(torch.equal(v, again.state_dict()[k]) for k, v in model.state_dict().items())
   elif case.suffix == ".safetensors":
     from safetensors.torch import save_file
     save_file(content, path)
@@ -317,11 +319,16 @@ def check(case, images, folder, file):
   first, state = randomised(case.make()), load_file(file)
   second = case.headless(case.make()).eval()
   second.load_state_dict(state, strict=True)
-  old = {k: v for k, v in first.state_dict().items()}
+  old = dict(first.state_dict())
   if type(second).__name__ == "ResNet" and case.source in ("solo-learn", "lightly"):
     inner = first.encoder if case.source == "solo-learn" else first.backbone
     names = [k for k in second.state_dict() if not k.startswith("fc.")]
     old = dict(zip(names, inner.state_dict().values(), strict=True))
+  if case.source == "dinov2":                               # as timm itself reads DINOv2's files
+    saved = torch.load(folder / "weights.pth", weights_only=True)
+    old = timm.models.vision_transformer.checkpoint_filter_fn(saved, second)
+  if case.source == "big_vision":                           # without a place for the class token, which is ours
+    old["pos_embed"] = nn.functional.pad(old["pos_embed"], (0, 0, 1, 0))
   differ = [k for k, v in state.items() if v.dtype != old[k].dtype or not torch.equal(v, old[k])
             or v.numpy().tobytes() != old[k].numpy().tobytes()]
   features = of_resnet if case.source in ("solo-learn", "lightly") else case.features

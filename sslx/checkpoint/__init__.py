@@ -13,6 +13,7 @@ from sslx.checkpoint.encoder import (
   export_encoder as export_encoder,
   load_encoder as load_encoder,
   random_encoder as random_encoder,
+  read_spec as read_spec,
   spec_of as spec_of,
 )
 from sslx.checkpoint.files import (

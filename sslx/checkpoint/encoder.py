@@ -66,7 +66,8 @@ def load_encoder(path, *, step=None, module=None, read="h"):
     raise errors.unknown("output to read", read, ("h", "z"))
   path = pathlib.Path(path)
   if path.is_file():
-    return _of_file(path, module)
+    arrays, spec = _file(path)
+    return Encoder(module or _module(spec), nested(arrays), tuple(spec["shape"]), spec)
   folder = path if (path / "spec.json").exists() else path / "encoder"
   newest = max((int(p.name) for p in folders(path)), default=0)
   spec = read_json(folder / "spec.json") if step is None and (folder / "spec.json").exists() else None
@@ -84,6 +85,18 @@ def load_encoder(path, *, step=None, module=None, read="h"):
   return _from_checkpoint(path, step, module, read)
 
 
+def read_spec(path):
+  """The JSON record of an encoder that load_encoder reads from `path`, without its weights."""
+  path = pathlib.Path(path)
+  if path.is_file():
+    return _file(path)[1]
+  found = next((f for f in (path / "spec.json", path / "encoder" / "spec.json") if f.exists()), None)
+  if found:
+    return read_json(found)
+  record = record_of(path) if (path / METADATA).exists() else run_of(path)
+  return spec_of(record["config"], record["environment"])
+
+
 def random_encoder(encoder):
   """The same encoder at random initialisation, from the seed of its run."""
   key = jax.random.key(encoder.spec["config"]["seed"])
@@ -91,12 +104,13 @@ def random_encoder(encoder):
   return dataclasses.replace(encoder, variables=jax.jit(encoder.module.init)(key, x))
 
 
-def _of_file(path, module):
+def _file(path):
+  """(variables by name, spec) of a file that we exported."""
   arrays, spec = read_safetensors(path) if path.suffix == ".safetensors" else ({}, None)
   if (spec or {}).get("layout") != "sslx":
     raise errors.UsageError(f"{path} is not in our layout: `sslx import {path} --encoder NAME --workdir DIR` makes a "
                             "workdir of it")
-  return Encoder(module or _module(spec), nested(arrays), tuple(spec["shape"]), spec)
+  return arrays, spec
 
 
 def _from_checkpoint(path, step, module, read):
