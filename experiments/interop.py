@@ -73,8 +73,8 @@ def table(rows):
            "largest difference of a feature and of a number in the last map between PyTorch and sslx, float32 on CPU,",
            "four photos; then exported, loaded strictly into a fresh model, and compared bit by bit.",
            f"torch {v['torch']}, timm {v['timm']}, torchvision {v['torchvision']}.", "",
-           "| encoder, file | read | pooled differs by | of at most | map differs by | of at most | out again | tensors | "
-           "identical |", "|" + "---|" * 9]
+           "| encoder, file | read | pooled differs by | of at most | map differs by | of at most | out again | "
+           "tensors | identical |", "|" + "---|" * 9]
   for r in rows:
     lines.append(f"| {r['case']} | {r['keys']} keys | **{r['pooled']:.1e}** | {r['pooled_largest']:.1f} | "
                  f"**{r['grid']:.1e}** | {r['grid_largest']:.1f} | "

@@ -74,15 +74,15 @@ def parser():
   p = command("import", import_, "Make a workdir of somebody's weights: evaluate, embed and report work on it, and a "
               "run can start from it.\n\nsslx import dino_vits16.pth --from dino --encoder vit_s --workdir runs/dino\n"
               "A file that sslx exported needs no more than --workdir.")
-  p.add_argument("file", metavar="FILE", help=".safetensors, .npz, or PyTorch's .pth, .pt, .ckpt (never run; these need "
-                 "`pip install 'sslx[torch]'`)")
+  p.add_argument("file", metavar="FILE", help=".safetensors, .npz, or PyTorch's .pth, .pt, .ckpt, of which nothing is "
+                 "ever run; these need `pip install 'sslx[torch]'`")
   p.add_argument("--from", dest="source", metavar="SOURCE", help="whose layout: timm, torchvision, dino, ibot, dinov2, "
                  "mae, mocov3, simclr, solo-learn, lightly, vissl or big_vision (default: the first that fits)")
   p.add_argument("--encoder", metavar="NAME", help="what the file holds: `sslx list encoders`")
   p.add_argument("--workdir", required=True, metavar="DIR", help="folder to be made")
   p.add_argument("--size", type=int, default=0, metavar="S", help="side of the images in pixels (default: 224)")
-  p.add_argument("--options", nargs="+", default=[], metavar="KEY=VALUE", help="of the encoder, where the file does not "
-                 "show them: width=16, pool=mean, 'mean=(0.5,)'")
+  p.add_argument("--options", nargs="+", default=[], metavar="KEY=VALUE", help="of the encoder, where the file does "
+                 "not show them: width=16, pool=mean, 'mean=(0.5,)'")
   p.add_argument("--data", metavar="NAME", help="the data set that evaluate, embed and report take by default")
   p.add_argument("--prefix", metavar="PREFIX", help="what stands before the encoder's keys, in place of the source's")
   p.add_argument("--heads", nargs="+", default=[], metavar="PREFIX", help="further keys that are left out")
@@ -91,8 +91,8 @@ def parser():
               "sslx export --workdir runs/mine --to timm --out encoder.safetensors")
   p.add_argument("--workdir", required=True, metavar="DIR", help="of a run, or a file that --to safetensors wrote")
   p.add_argument("--to", required=True, choices=("timm", "torchvision", "safetensors", "stablehlo"),
-                 metavar="timm|torchvision|safetensors|stablehlo", help="a state dict for load_state_dict(strict=True), "
-                 "our own names for sslx.load_encoder, or a program that runs with jax alone")
+                 metavar="timm|torchvision|safetensors|stablehlo", help="a state dict for their load_state_dict("
+                 "strict=True), our own names for sslx.load_encoder, or a program that runs without this library")
   p.add_argument("--out", required=True, metavar="FILE", help=".safetensors, .npz or .pth; any name for stablehlo")
   p.add_argument("--step", metavar="N|best", help="a checkpoint in place of the final encoder")
 

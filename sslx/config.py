@@ -180,8 +180,7 @@ def starting(init):
   from sslx import checkpoint, encoders
   spec = checkpoint.read_spec(init)
   if not spec["encoder"]:
-    raise errors.UsageError(f"the encoder in {init} is an object of its own: start from it in Python, with a config whose "
-                            "encoder is the same")
+    raise errors.UsageError(f"the encoder in {init} is an object of a user's own: start from it in Python")
   return encoders.options(**{k: tuple(v) if isinstance(v, list) else v for k, v in spec["encoder"].items()})
 
 

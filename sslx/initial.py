@@ -1,4 +1,4 @@
-"""A run that starts from weights: every copy of the encoder in a method's first state, student's and teacher's alike."""
+"""A run that starts from weights: every copy of the encoder in a method's first state, student's and teacher's."""
 
 import jax
 import jax.numpy as jnp

@@ -128,8 +128,7 @@ def _named(c, rate, total_steps):
 
 
 def held(tx, steps, places):
-  """`tx` that for the first `steps` steps leaves as it is, and gathers no moments of, what lies below the paths `places`.
-  """
+  """`tx` that for the first `steps` steps leaves what lies below the paths `places`, and gathers no moments of it."""
   def still(count, tree):
     keys = lambda path: tuple(getattr(k, "key", None) for k in path)
     inside = lambda path: any(keys(path)[:len(place)] == place for place in places)

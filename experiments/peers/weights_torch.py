@@ -88,16 +88,16 @@ def of_features(model, x):
 
 class Case:
   """make: -> the model; features: (model, images) -> (pooled, grid); saved: model -> what its library writes to disk;
-  headless: what takes the heads off a model before strict loading; plus source, encoder and options for `sslx import`."""
+  headless: what takes the heads off a model before strict loading; source and encoder: for `sslx import`."""
 
-  def __init__(self, source, encoder, make, features, to, saved=None, headless=None, options=(), size=224, suffix=None):
+  def __init__(self, source, encoder, make, features, to, saved=None, headless=None, size=224, suffix=None):
     self.source, self.encoder, self.make, self.features, self.to = source, encoder, make, features, to
     self.saved, self.headless = saved or (lambda m: m.state_dict()), headless or (lambda m: m)
-    self.options, self.size, self.suffix = list(options), size, suffix or (".pth" if saved else ".safetensors")
+    self.size, self.suffix = size, suffix or (".pth" if saved else ".safetensors")
 
 
 def timm_case(encoder, name, source="timm", classes=10, **kwargs):
-  options = {k: kwargs.pop(k) for k in ("saved", "options", "suffix", "size") if k in kwargs}
+  options = {k: kwargs.pop(k) for k in ("saved", "suffix", "size") if k in kwargs}
   def headless(model):
     return timm.create_model(name, num_classes=0, **{k: v for k, v in kwargs.items() if k != "no_embed_class"})
   return Case(source, encoder, lambda: timm.create_model(name, num_classes=classes, **kwargs), of_timm, "timm",
@@ -144,7 +144,8 @@ def big_vision(model):
   for i in range(len(model.blocks)):
     a, b = f"Transformer/encoderblock_{i}/", f"blocks.{i}."
     for n in (1, 2):
-      out |= {f"{a}LayerNorm_{n - 1}/scale": s[f"{b}norm{n}.weight"], f"{a}LayerNorm_{n - 1}/bias": s[f"{b}norm{n}.bias"],
+      out |= {f"{a}LayerNorm_{n - 1}/scale": s[f"{b}norm{n}.weight"],
+              f"{a}LayerNorm_{n - 1}/bias": s[f"{b}norm{n}.bias"],
               f"{a}MlpBlock_0/Dense_{n - 1}/kernel": s[f"{b}mlp.fc{n}.weight"].T,
               f"{a}MlpBlock_0/Dense_{n - 1}/bias": s[f"{b}mlp.fc{n}.bias"]}
     weight, bias = s[f"{b}attn.qkv.weight"].reshape(3, heads, -1, width), s[f"{b}attn.qkv.bias"].reshape(3, heads, -1)
@@ -307,7 +308,7 @@ def make(case, images, folder):
   pooled, grid = case.features(model, normalised(images, case))
   np.savez(folder / "features.npz", pooled=pooled.numpy(), grid=grid.contiguous().numpy())
   (folder / "case.json").write_text(json.dumps({
-      "source": case.source, "encoder": case.encoder, "options": case.options, "size": case.size, "to": case.to,
+      "source": case.source, "encoder": case.encoder, "size": case.size, "to": case.to,
       "file": path.name, "versions": {"torch": torch.__version__, "timm": timm.__version__,
                                       "torchvision": torchvision.__version__}}))
 

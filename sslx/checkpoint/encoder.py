@@ -51,7 +51,7 @@ def export_encoder(path, variables, spec):
 
 def load_encoder(path, *, step=None, module=None, read="h"):
   """The Encoder of a workdir, of its encoder/ folder, of a checkpoint's folder, wherever that was copied to, or of a
-  file that `sslx export --to safetensors` wrote.
+  file that `sslx export --to safetensors` wrote, all of which say what they are.
 
   Args:
     path: a workdir; an unfinished run gives the encoder of its newest checkpoint.

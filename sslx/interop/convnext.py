@@ -60,8 +60,8 @@ def recognised(shapes, source):
     first, block = stem.format(0) + ".weight", blocks.format(int(layout == "torchvision"), 0)
     if first in shapes and block + BLOCK[layout][0] + ".weight" in shapes:
       pointwise = layout == "timm" and len(shapes.get(block + "mlp.fc1.weight", ())) == 4
-      return ("timm pointwise" if pointwise else layout,
-              {"stem": shapes[first][-1], "layer_scale": 1e-6 if block + BLOCK[layout][4] in shapes else 0.0})
+      plain = not any(block + name in shapes for name in BLOCK[layout][4:6] if name)
+      return ("timm pointwise" if pointwise else layout, {"stem": shapes[first][-1]} | ({"layer_scale": 0.0} if plain else {}))
   return None
 
 

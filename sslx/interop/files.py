@@ -62,7 +62,7 @@ def imported(path):
 
 def _npz(path):
   try:
-    with np.load(path, allow_pickle=False) as found:
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
       arrays = {k.replace("/", "."): found[k] for k in found.files}
   except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as e:
     if "allow_pickle" in str(e) or "pickled" in str(e):
@@ -81,7 +81,8 @@ def _torch(path):
   except Exception as e:  # torch raises many types: for a damaged file, and for one with objects in it
     text = str(e)
     if "weights_only" in text.lower() or "weights only" in text.lower():
-      what = next((w for line in text.splitlines() if "GLOBAL" in line for w in line.split() if "." in w.strip(".")), "")
+      words = " ".join(line for line in text.splitlines() if "GLOBAL" in line).split()
+      what = next((w for w in words if "." in w.strip(".")), "")
       raise errors.UsageError(
           f"{path} holds more than tensors{f' ({what})' if what else ''}, which could run code: nothing was executed. "
           "If you trust it, save its tensors alone: torch.save(torch.load(FILE, weights_only=False)['state_dict'], "
@@ -96,6 +97,6 @@ def _tensors(torch, content, prefix):
   if isinstance(content, torch.Tensor):
     a = content.detach()
     yield prefix, (a.float() if a.dtype == torch.bfloat16 else a).contiguous().numpy()
-  elif isinstance(content, dict) or isinstance(content, (list, tuple)):
+  elif isinstance(content, (dict, list, tuple)):
     for key, value in content.items() if isinstance(content, dict) else enumerate(content):
       yield from _tensors(torch, value, f"{prefix}.{key}" if prefix else str(key))

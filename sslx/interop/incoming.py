@@ -52,8 +52,7 @@ def import_weights(path, workdir, *, encoder=None, source=None, size=0, options=
   source, prefix, theirs, layout, shown = find(path, arrays, encoder, table, source, prefix)
   known = shown | (options or {} if record else sources.norm(source) | (options or {}))
   module = encoders.make(encoder, **known)
-  stem = next(iter(table.rows(module, layout, (size, size, 3))))
-  shape = (size, size, stem.into(theirs[stem.theirs[0]])[0].shape[2])
+  shape = image_shape(table, module, layout, theirs, size)
   rows = list(table.rows(module, layout, shape))
   check(path, encoder, module, table, layout, known, rows, theirs, shape, lambda k: sources.is_head(source, k)
         or k.startswith(tuple(heads)))
@@ -93,13 +92,33 @@ def find(path, arrays, encoder, table, source, prefix):
   found = tried(table, [source] if source else sources.SOURCES)
   if found:
     return found
-  for other, names in ((table, sources.SOURCES), *((t, sources.SOURCES) for t in architectures.ALL if t is not table)):
-    if hit := tried(other, names):
-      kind = f"a {other.MODULE.__name__}, --encoder {' or '.join(sorted(other.FAMILY.VARIANTS)[:SHOWN])} say" if (
-          other is not table) else f"one in the layout of {hit[0]}"
-      raise errors.UsageError(f"{path} holds no {encoder}{f' as {source} saves it' if source else ''}; it holds {kind}")
+  if source and (hit := tried(table, sources.SOURCES)):
+    raise errors.UsageError(f"{path} holds no {encoder} as {source} saves it; --from {hit[0]} fits")
+  for other in architectures.ALL:
+    if other is not table and (hit := tried(other, sources.SOURCES)):
+      name, _, below, layout, shown = hit
+      names = fitting(other, layout, shown, below, lambda k: sources.is_head(name, k))
+      raise errors.UsageError(f"{path} holds no {encoder}, it holds a {other.MODULE.__name__}"
+                              + (f": did you mean --encoder {' or '.join(names)}?" if names else ""))
   raise errors.UsageError(f"{path} holds no {encoder} in any layout that is known; its keys are "
                           f"{listed(arrays) or 'none'}: --prefix names what stands before the encoder's")
+
+
+def image_shape(table, module, layout, theirs, size):
+  """(H, W, C) of the images, with as many channels as the first convolution reads."""
+  stem = next(iter(table.rows(module, layout, (size, size, 3))))
+  return size, size, stem.into(theirs[stem.theirs[0]])[0].shape[2]
+
+
+def fitting(table, layout, options, theirs, head, size=224):
+  """The names of the encoders that a file fits."""
+  found = []
+  for name in table.FAMILY.VARIANTS:
+    module = encoders.make(name, **options)
+    shape = image_shape(table, module, layout, theirs, size)
+    if not misfits(module, list(table.rows(module, layout, shape)), theirs, shape, head):
+      found.append(name)
+  return found
 
 
 def listed(keys):
@@ -130,11 +149,7 @@ def check(path, encoder, module, table, layout, options, rows, theirs, shape, he
   found = misfits(module, rows, theirs, shape, head)
   if not found:
     return
-  others = []
-  for name in table.FAMILY.VARIANTS:
-    other = encoders.make(name, **options)
-    if name != encoder and not misfits(other, list(table.rows(other, layout, shape)), theirs, shape, head):
-      others.append(name)
+  others = fitting(table, layout, options, theirs, head, shape[0])
   raise errors.UsageError(f"{path} does not fit {encoder}: {'; '.join(found)}"
                           + (f". It fits {' and '.join(others)}" if others else
                              ". --options KEY=VALUE sets the encoder's options, --heads names keys to leave out"))

@@ -44,7 +44,6 @@ def laid_out(module, to):
 
 def refused(module, to):
   """Why such an encoder has no place in a library's layout, or None."""
-  return None
 
 
 def call(module, to, shape):

@@ -1,4 +1,4 @@
-"""Whose files there are: where in a file the encoder lies, which of its keys are heads, how its images were normalised."""
+"""Whose files there are: where the encoder lies in them, which keys are heads, how images were normalised."""
 
 import dataclasses
 
@@ -34,7 +34,7 @@ SOURCES = {
                      "_feature_blocks.", "trunk._feature_blocks.", "_feature_blocks.",
                      "classy_state_dict.base_model.model.trunk.", "trunk.", "")),
     "big_vision": Source(("params.img.", "params.", "opt.target.", "img.", ""), mean=(0.5,) * 3, std=(0.5,) * 3)}
-SKIPPED = ("module", "_orig_mod")                            # parts of keys that DistributedDataParallel and compile add
+SKIPPED = ("module", "_orig_mod")                            # added to keys by DistributedDataParallel, compile
 
 
 def plain(arrays):
