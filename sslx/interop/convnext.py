@@ -61,7 +61,8 @@ def recognised(shapes, source):
     if first in shapes and block + BLOCK[layout][0] + ".weight" in shapes:
       pointwise = layout == "timm" and len(shapes.get(block + "mlp.fc1.weight", ())) == 4
       plain = not any(block + name in shapes for name in BLOCK[layout][4:6] if name)
-      return ("timm pointwise" if pointwise else layout, {"stem": shapes[first][-1]} | ({"layer_scale": 0.0} if plain else {}))
+      options = {"stem": shapes[first][-1]} | ({"layer_scale": 0.0} if plain else {})
+      return "timm pointwise" if pointwise else layout, options
   return None
 
 

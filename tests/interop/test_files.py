@@ -62,7 +62,8 @@ def test_evaluate_embed_report_and_load_encoder_work_on_it(workdir, tmp_path, ca
   with np.load(tmp_path / "e.npz") as found:
     assert found["embeddings"].shape == (360, 32)
   images = np.zeros((2, 9, 9, 3), np.uint8)
-  assert np.array_equal(sslx.Embedder(str(workdir)).fit_transform(images), sslx.embed(sslx.load_encoder(workdir), images))
+  want = sslx.embed(sslx.load_encoder(workdir), images)
+  assert np.array_equal(sslx.Embedder(str(workdir)).fit_transform(images), want)
   assert cli.main(["report", *w]) == 0
   page = (workdir / "report.html").read_text()
   assert "these weights were imported" in page and "--config.init=" in page and "have changed" not in page
@@ -192,7 +193,8 @@ def bad(kind, tmp_path):
     ("code", [], 2, "could run code: nothing was read"), ("pickle", [], 2, "could run code: nothing was read"),
     ("cut", [], 1, "damaged or not whole"), ("fine", ["--encoder", "resnet18"], 2, "It fits resnet10"),
     ("fine", ["--encoder", "vit_s", "--options", "patch=16"], 2, "it holds a ResNet"),
-    ("fine", ["--encoder", "resnet11"], 2, "did you mean resnet10"), ("fine", ["--from", "tim"], 2, "did you mean timm"),
+    ("fine", ["--encoder", "resnet11"], 2, "did you mean resnet10"),
+    ("fine", ["--from", "tim"], 2, "did you mean timm"),
     ("fine", ["--options", "widht=4"], 2, "did you mean width"), ("fine", ["--options", "width"], 2, "KEY=VALUE"),
     ("fine", ["--encoder", "own.encoder"], 2, "unknown encoder"),
     ("fine", ["--prefix", "nowhere."], 2, "its keys are conv1.weight")])
@@ -242,7 +244,8 @@ def test_pytorch_files(weights, tmp_path, capsys):
   arrays = checkpoint.read_safetensors(weights)[0]
   state = {f"module.{k}": torch.from_numpy(np.array(a)) for k, a in arrays.items()}
   torch.save({"state_dict": state, "epoch": 3}, tmp_path / "a.pth")
-  found = interop.import_weights(tmp_path / "a.pth", tmp_path / "run", encoder="resnet10", options={"width": 4}, size=16)
+  found = interop.import_weights(tmp_path / "a.pth", tmp_path / "run", encoder="resnet10", size=16,
+                                 options={"width": 4})
   assert found.spec["source"]["beside"] == [] and found.spec["source"]["counters"]["bn1.num_batches_tracked"] == 7
   interop.export_weights(tmp_path / "run", "timm", tmp_path / "b.pth")
   again = torch.load(tmp_path / "b.pth", weights_only=True)
