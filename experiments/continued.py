@@ -4,9 +4,10 @@
   python experiments/continued.py --data $DATA/cifar10 --encoder resnet10 --width 8 --epochs 8
 
 SimCLR trains an encoder; `sslx export --to timm` writes it, `sslx import` reads it as anybody's file, without our
-record, and gives the same features. From there each method goes on for a short run with fresh heads: the encoder is held for a
-tenth of the run while they warm up, then moves at a tenth of the config's learning rate. kNN (k = 20) at every tenth is
-compared with that of the encoder it started from. The results go to experiments/results/continued.{json,md}.
+record, and gives the same features. From there each method goes on for a short run with fresh heads: the encoder is
+held for a tenth of the run while they warm up, then moves at a tenth of the config's learning rate. kNN (k = 20) at
+every tenth is compared with that of the encoder it started from. The results go to
+experiments/results/continued.{json,md}.
 """
 
 import argparse
@@ -76,8 +77,8 @@ def main():
     steps, values = zip(*[(r["step"], r["knn"]) for r in log.read(f"{args.runs}/{method}/metrics.jsonl") if "knn" in r],
                         strict=True)
     row = {"data": "CIFAR-10, 10,000 images" if args.data else "digits",
-           "encoder": f"{args.encoder}, width {args.width}", "method": method, "start": base, "steps": steps, "knn": values,
-           "test": len(queries[1])}
+           "encoder": f"{args.encoder}, width {args.width}", "method": method, "start": base, "steps": steps,
+           "knn": values, "test": len(queries[1])}
     print(json.dumps(row), flush=True)
     same = lambda a: (a["data"], a["encoder"], a["method"]) == (row["data"], row["encoder"], row["method"])
     found = [r for r in found if not same(r)] + [row]
@@ -89,7 +90,8 @@ def table(rows):
   """The results as Markdown."""
   lines = ["# Pretraining that goes on", "",
            "`python experiments/continued.py`: SimCLR's encoder, out to timm's layout and in again with equal features",
-           "and then pretrained further: kNN (k = 20) at each tenth of the run. The encoder is held in the first one.", "",
+           "and then pretrained further: kNN (k = 20) at each tenth of the run. The encoder is held in the first one.",
+           "",
            "| data | encoder | method | as imported | at each tenth | lowest | last |", "|" + "---|" * 7]
   for r in rows:
     lines.append(f"| {r['data']} | {r['encoder']} | {r['method']} | {r['start']:.3f} | "

@@ -23,7 +23,7 @@ def import_weights(path, workdir, *, encoder=None, source=None, size=0, options=
     workdir: folder to be made; one that holds an imported encoder is made anew.
     encoder: name of a built-in encoder.
     source: one of SOURCES; None: the first in whose files the encoder lies where it does in this one.
-    size: side of the images, for evaluations and positions; 0: 224, or what the file says.
+    size: side of the images, for evaluations; 0: 224, or what our record says.
     options: {option: value} of the encoder, beside those that the file shows by itself.
     data: name of the data set that evaluations use by default.
     prefix: of the encoder's keys, in place of the source's.
