@@ -90,11 +90,13 @@ def main():
   args = p.parse_args()
   names = json.loads(subprocess.run([args.python, str(PEER), "list"], check=True, capture_output=True,
                                     text=True).stdout)
-  found = json.loads(RESULTS.read_text()) if RESULTS.exists() and args.cases else []
+  if not args.cases:
+    RESULTS.unlink(missing_ok=True)
   for case in args.cases or names:
     with tempfile.TemporaryDirectory() as folder:
       row = run(case, args.python, pathlib.Path(folder) / "case")
     print(json.dumps({k: v for k, v in row.items() if k != "versions"}), flush=True)
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     found = [r for r in found if r["case"] != case] + [row]
     checkpoint.write_json(RESULTS, sorted(found, key=lambda r: names.index(r["case"])))
   found = json.loads(RESULTS.read_text())

@@ -110,7 +110,7 @@ def restored(saved):
   c = default().unlock()
   for key, value in saved.items():
     if key in ("encoder", "method"):
-      if value.get("name") == "imported":
+      if (value or {}).get("name") == "imported":
         raise errors.UsageError("this workdir holds imported weights, no run: start one from them with --config FILE "
                                 "--config.init=DIR --workdir NEW")
       if not value or value.get("name") == "given":

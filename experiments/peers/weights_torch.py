@@ -5,7 +5,8 @@
 
 `make` writes DIR/weights.* as the case's library saves it, and the features of the images; `check` loads FILE into a
 fresh model with load_state_dict(strict=True), compares every tensor with the first model's, bit by bit, and its
-features. solo-learn 1.0.2 is installed with --no-deps; what it needs for schedules and plots alone is left empty.
+features. solo-learn wants other versions of all, so: pip install einops scikit-learn; pip install --no-deps
+solo-learn==1.0.2. What it imports for schedules and plots alone is left empty.
 """
 
 import argparse

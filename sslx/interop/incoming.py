@@ -60,8 +60,7 @@ def import_weights(path, workdir, *, encoder=None, source=None, size=0, options=
           for k, a in theirs.items()}
   ours = architectures.together(to_ours(rows, wide), module)
   used = {k for row in rows for k in row.theirs}
-  counters = {k: int(theirs[k]) for row in rows if not row.ours for k in row.theirs
-              if k in theirs and theirs[k].ndim == 0 and theirs[k] != 0}
+  counters = {row.counter: int(theirs[row.theirs[0]]) for row in rows if row.counter and row.theirs[0] in theirs}
   beside = sorted(k for k in arrays if not k.startswith(prefix)) if prefix else []
   found = {"from": source, "layout": layout, "prefix": prefix, "keys": len(used & set(theirs)),
            "heads": sorted(set(theirs) - used), "beside": beside, "counters": counters}
@@ -177,6 +176,7 @@ def keep(workdir, path, module, variables, shape, encoder, options, data, found,
   spec = checkpoint.spec_of(plain, environment) | {"step": 0, "source": found}
   try:
     workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / "evaluation.json").unlink(missing_ok=True)                                   # of weights before
   except OSError as e:
     raise errors.RunError(f"cannot make the workdir {workdir}: {e.strerror}") from e
   checkpoint.export_encoder(workdir / "encoder", variables, spec)

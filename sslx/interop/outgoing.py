@@ -50,10 +50,9 @@ def export_weights(workdir, to, out, *, step=None, module=None):
     if reason := table.refused(encoder.module, to):
       raise errors.UsageError(reason)
     record["model"] = table.call(encoder.module, to, encoder.shape)
-    rows = table.rows(encoder.module, table.laid_out(encoder.module, to), encoder.shape)
-    arrays = to_theirs(rows, architectures.apart(flat))
-    counters = encoder.spec.get("source", {}).get("counters", {})
-    arrays |= {k: np.array(n, np.int64) for k, n in counters.items() if k in arrays}
+    rows = list(table.rows(encoder.module, table.laid_out(encoder.module, to), encoder.shape))
+    arrays, counters = to_theirs(rows, architectures.apart(flat)), encoder.spec.get("source", {}).get("counters", {})
+    arrays |= {row.theirs[0]: np.array(counters[row.counter], np.int64) for row in rows if row.counter in counters}
     files.write(out, arrays, record)
   checkpoint.write_json(out.with_name(out.name + ".json"), record)
   return record

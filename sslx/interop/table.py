@@ -14,12 +14,13 @@ import numpy as np
 class Row:
   """into: their arrays -> a tuple of ours; out: our arrays -> a tuple of theirs; exact inverses of each other.
 
-  A row without ours says what a file must hold that we do not: into drops it.
+  A row without ours says what a file must hold that we do not: into drops it; counter: the batch norm that it counts.
   """
   ours: tuple
   theirs: tuple
   into: Callable
   out: Callable
+  counter: str = ""
 
 
 def one(ours, theirs, into=lambda a: a, out=lambda a: a):
@@ -53,7 +54,7 @@ def batch_norm(ours, theirs):
   yield from norm(ours, theirs)
   yield one(f"batch_stats/{ours}/mean", f"{theirs}.running_mean")
   yield one(f"batch_stats/{ours}/var", f"{theirs}.running_var")
-  yield Row((), (f"{theirs}.num_batches_tracked",), lambda a: (), lambda: (np.zeros((), np.int64),))
+  yield Row((), (f"{theirs}.num_batches_tracked",), lambda a: (), lambda: (np.zeros((), np.int64),), ours)
 
 
 def to_ours(rows, theirs):

@@ -82,6 +82,19 @@ def test_out_again_is_the_same_file(weights, workdir, tmp_path, capsys):
   assert "torch.nn.Identity()" in capsys.readouterr().err
 
 
+def test_lightlys_parts_leave_under_torchvisions_names(tmp_path):
+  arrays = state_dict()
+  names = {"conv1": "0", "bn1": "1", **{f"layer{i}": str(i + 3) for i in range(1, 5)}}
+  np.savez(tmp_path / "a.npz", **{"backbone." + k.replace(p, n, 1): a for p, n in names.items()
+                                  for k, a in arrays.items() if k.startswith(p + ".")})
+  found = interop.import_weights(tmp_path / "a.npz", tmp_path / "run", source="lightly", encoder="resnet10", size=16,
+                                 options={"width": 4})
+  assert found.spec["source"]["layout"] == "children"
+  interop.export_weights(tmp_path / "run", "torchvision", tmp_path / "b.safetensors")
+  out = checkpoint.read_safetensors(tmp_path / "b.safetensors")[0]
+  assert set(out) == set(arrays) - {"fc.weight"} and all(np.array_equal(a, arrays[k]) for k, a in out.items())
+
+
 def test_the_record_travels_with_the_weights(workdir, tmp_path):
   out = tmp_path / "ours.safetensors"
   record = interop.export_weights(workdir, "safetensors", out)
@@ -246,7 +259,7 @@ def test_pytorch_files(weights, tmp_path, capsys):
   torch.save({"state_dict": state, "epoch": 3}, tmp_path / "a.pth")
   found = interop.import_weights(tmp_path / "a.pth", tmp_path / "run", encoder="resnet10", size=16,
                                  options={"width": 4})
-  assert found.spec["source"]["beside"] == [] and found.spec["source"]["counters"]["bn1.num_batches_tracked"] == 7
+  assert found.spec["source"]["beside"] == [] and found.spec["source"]["counters"]["stem_norm"] == 7
   interop.export_weights(tmp_path / "run", "timm", tmp_path / "b.pth")
   again = torch.load(tmp_path / "b.pth", weights_only=True)
   assert all(torch.equal(a, state[f"module.{k}"]) for k, a in again.items()) and len(again) == len(arrays) - 1
