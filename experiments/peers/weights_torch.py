@@ -31,7 +31,7 @@ def randomised(model, seed=0):
   uniform = lambda p, low, high: p.data.copy_(torch.rand(p.shape, generator=g) * (high - low) + low)
   for module in model.modules():
     for name, p in module.named_parameters(recurse=False):
-      if isinstance(module, (nn.Conv2d, nn.Linear)) and name == "weight":
+      if (isinstance(module, (nn.Conv2d, nn.Linear)) and name == "weight") or name == "in_proj_weight":
         normal(p, p[0].numel() ** -0.5)
       elif "norm" in type(module).__name__.lower() and name == "weight":
         uniform(p, 0.5, 1.5)
