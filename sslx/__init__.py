@@ -14,7 +14,7 @@ _HOME = {  # name at the top level -> module that defines it; imported when firs
     "embed": "evaluate", "Embedder": "evaluate", "Method": "methods.base",
 }
 _PARTS = ("augment", "checkpoint", "config", "data", "encoders", "errors", "evaluate", "heads", "losses", "methods",
-          "optim", "report", "train")
+          "optim", "report", "train", "transfer")
 
 
 def __getattr__(name):

@@ -88,7 +88,7 @@ def load(config, split):
         bar.add_task("checking and copying images, once")
       bar.update(bar.task_ids[0], completed=done, total=total)
     return datasets.load(c.name, split=split, dir=c.dir, size=c.size, fit=c.fit, on_error=c.on_error, seed=config.seed,
-                         limit=c.limit if split == "train" else 0, progress=progress)
+                         channels=c.get("channels", 0), limit=c.limit if split == "train" else 0, progress=progress)
 
 
 def check_reads(method, batch):

@@ -20,7 +20,8 @@ SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "tes
           "val": "validation", "valid": "validation", "validation": "validation"}
 
 
-def load(name, *, split="train", dir=None, size=0, fit="crop", limit=0, on_error="raise", seed=0, progress=None):
+def load(name, *, split="train", dir=None, size=0, fit="crop", channels=0, limit=0, on_error="raise", seed=0,
+         progress=None):
   """A data set as a Source of images [H, W, C], uint8, uint16 or float32 in [0, 1], with labels if it has them.
 
   Args:
@@ -31,6 +32,7 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", limit=0, on_error
     dir: where prepared sets live; else $TFDS_DATA_DIR, else the user's cache folder.
     size: side in pixels that images are resized to; 0 keeps them, then all must have one shape.
     fit: crop (short side to size, middle kept) | squash (both sides to size).
+    channels: 3 makes RGB of grey images; 0 keeps the channels.
     limit: only the first N examples of a shuffle by `seed`; 0 = all.
     on_error: raise | skip: corrupt images, found once when a folder is prepared.
     progress: called with (files done, files in all) while a folder is prepared.
@@ -45,6 +47,8 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", limit=0, on_error
     raise errors.unknown("data.fit", fit, ("crop", "squash"))
   if on_error not in ("raise", "skip"):
     raise errors.unknown("data.on_error", on_error, ("raise", "skip"))
+  if channels not in (0, 3):
+    raise errors.UsageError(f"data.channels is {channels}; give 3 to make RGB of grey images, or 0 to keep them")
   if size < 0:
     raise errors.UsageError(f"data.size is {size}; give a side in pixels, or 0 to keep the images as they are")
   split, (kind, path) = SPLITS[split], _kind(name, dir)
@@ -63,7 +67,7 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", limit=0, on_error
   else:
     source = _resized({"digits": lambda: memory.digits(split), "fashion_mnist": lambda: _fashion(split, dir, size, fit),
                        "npz": lambda: memory.npz(path, split)}[kind](), size, fit)
-  return sources.subset(source, limit, seed)
+  return sources.subset(sources.coloured(source, channels), limit, seed)
 
 
 def prepare(name, *, dir=None, as_name=None, on_error="raise", progress=None):

@@ -16,7 +16,8 @@ HEALTH = {  # measure: (title, digits, what it says)
     "uniformity": ("Uniformity", 2, "how evenly the sphere is filled: 0 is collapsed, the lower the better"),
     "alignment": ("Alignment", 3, "squared distance of two views of an image: 0 is perfect, unless all is collapsed")}
 CURVES = {  # key: (title, what it says, options of figures.curve)
-    "loss": ("Loss", "of the pretext task, on the batch of that step", {}),
+    "loss": ("Loss", "of the task, on the batch of that step", {}),
+    "accuracy": ("Accuracy", "on the training batch", {"percent": True}),
     "online_accuracy": ("Online probe", "accuracy on the training batch", {"percent": True}),
     "z_std": ("Spread of the projection", "1 is even, 0 is collapsed", {"floor": 0}),
     "lr": ("Learning rate", "warm-up, then decay", {"floor": 0}),

@@ -1,0 +1,46 @@
+"""The part of the page that is about a task on a pretrained encoder: transfer.json in words and tables."""
+
+from sslx.report import verdict
+
+MEASURES = {"accuracy": "Accuracy", "miou": "Mean IoU", "pixel_accuracy": "Pixel accuracy", "loss": "Loss"}
+MAIN = ("accuracy", "miou")
+SURE = 2                     # standard errors from which a difference is more than chance
+
+
+def of(run):
+  """What `verdict.of` gives, for a run with a transfer.json: did pretraining help?"""
+  found = run["transfer"]
+  strategy, runs = found["strategy"], found["runs"]
+  out = {"status": "unknown", "paragraphs": [f"{found['labels']:,} labelled training images; pretrained encoder: "
+                                              f"{found['source']}."], "next": [], "tiles": []}
+  if found.get("choice"):
+    out["paragraphs"].append(f"The strategy was chosen: {found['choice']['why']}.")
+  if strategy not in runs:
+    return out | {"headline": "Not tested yet, so nobody can say."}
+  measure = next(m for m in MAIN if m in runs[strategy])
+  own, name = runs[strategy][measure], MEASURES[measure].lower()
+  out["tiles"] = [(s, verdict.percent(r[measure]), name) for s, r in runs.items()]
+  if "scratch" not in runs or strategy == "scratch":
+    return out | {"headline": f"{verdict.percent(own)} {name} by {strategy}; nothing to compare with."}
+  gain = own - runs["scratch"][measure]
+  error = sum(r[measure] * (1 - r[measure]) / r["examples"] for r in runs.values()) ** 0.5
+  if abs(gain) <= SURE * error:
+    return out | {"status": "mixed", "headline": f"No difference beyond chance: {100 * gain:+.1f} points of {name}."}
+  return out | {"status": "good" if gain > 0 else "bad", "headline":
+                f"{'Yes' if gain > 0 else 'No'}: {strategy} is {100 * abs(gain):.1f} points of {name} "
+                f"{'above' if gain > 0 else 'below'} the same network from scratch."}
+
+
+def tables(found):
+  """[(title, [strategy], [(name, [text], index of the best)])]: the measures, then those of each class."""
+  runs = found["runs"]
+  shown = lambda values: ["" if v is None else f"{100 * v:.1f}" for v in values]
+  def row(name, values):
+    known = [v for v in values if v is not None]
+    return name, shown(values), values.index(max(known)) if known else None
+  rows = [row(title, [r.get(m) for r in runs.values()]) for m, title in MEASURES.items()
+          if any(m in r for r in runs.values())]
+  classes = list(dict.fromkeys(c for r in runs.values() for c in r.get("classes", {})))
+  each = [row(c, [r.get("classes", {}).get(c) for r in runs.values()]) for c in classes]
+  return [(t, list(runs), part) for t, part in (("On test images, in percent", rows), ("Each class, in percent", each))
+          if part]
