@@ -38,6 +38,7 @@ def default():
   c.data.fit = "crop"             # crop (short side to size, middle kept) | squash (both sides to size)
   c.data.channels = 0             # 3: grey images become RGB; 0 keeps the channels
   c.data.limit = 0                # only the first N training examples of a seeded shuffle; 0 = all
+  c.data.labels = ""              # training examples with labels: 10% | 5 (of each class) | FILE of positions; "" = all
   c.data.on_error = "raise"       # raise | skip: corrupt images, found once at preparation
   c.data.workers = 0              # processes that decode images; 0 = threads of this one
 
@@ -167,7 +168,7 @@ def override(config, arguments):
 
 
 FREE = ("mesh", "checkpoint", "log", "evaluate", "stop", "data.name", "data.workers",
-        "data.dir", "method.source")     # may differ on resume; that the data are the same is seen by their fingerprint
+        "data.dir", "data.labels", "method.source")    # may differ on resume; fingerprints tell of other data
 
 
 def flat(c, prefix=""):

@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 
 from sslx import checkpoint, data as datasets, encoders, errors, evaluate, log, train
+from sslx.evaluate import split
 from sslx.transfer import choice, downstream, stages
 
 IMAGES = 1024                # on the host at once
@@ -44,6 +45,7 @@ def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log
 
   Returns:
     {"task", "strategy", "source", "choice": why "auto" chose that, "labels": N, "runs": {strategy: measures}}.
+    With data.labels the positions of the labelled examples are in workdir/labelled.txt, for use as data.labels.
   """
   c = onto(config, source) if source is not None else config.copy_and_resolve_references()
   c.unlock()
@@ -51,6 +53,7 @@ def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log
     raise errors.UsageError("no pretrained encoder was named: give --from RUN, or source from Python")
   stages.parse(c.method.strategy)
   labelled, test = train.load(c, "train"), train.load(c, "test")
+  used = positions(c)
   task = importlib.import_module(c.method.name)
   if hasattr(task, "prepare"):
     task.prepare(c, labelled, test)
@@ -74,10 +77,21 @@ def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log
     train.train(run, folder, data=None, log=log_to if first else None)
     if first and "choice" in record:
       checkpoint.write_json(path, record)
+    if first and used is not None:
+      split.write(path.with_name("labelled.txt"), used)
     record["runs"][strategy] = task.measure(predictor(folder), labelled, test)
     first = False
   checkpoint.write_json(path, record)
   return record
+
+
+def positions(config):
+  """The positions of the labelled examples in the training split, or None where all are."""
+  if not config.data.labels:
+    return None
+  whole = config.copy_and_resolve_references()
+  whole.data.labels = ""
+  return split.labelled(config.data.labels, train.load(whole, "train").labels, config.seed)
 
 
 def predictor(folder):

@@ -95,6 +95,18 @@ def test_a_workdir_keeps_its_source(source, straight, tmp_path):
   assert transfer.transfer(again, straight[0])["runs"] == straight[1]["runs"]
 
 
+def test_few_labels_are_the_same_for_both_runs_and_from_their_file(source, tmp_path):
+  c = conf(source, "linear")
+  c.data.labels = "5"
+  result = transfer.transfer(c, tmp_path / "run")
+  assert result["labels"] == 50
+  seen = [checkpoint.read_json(tmp_path / f / "environment.json")["data"] for f in ("run", "run/scratch")]
+  assert seen[0] == seen[1] and seen[0]["examples"] == 50
+  c.data.labels = str(tmp_path / "run" / "labelled.txt")
+  assert transfer.transfer(c, tmp_path / "run")["runs"] == result["runs"]               # goes on: the data are the same
+  assert np.bincount(data.load("digits").labels[np.loadtxt(c.data.labels, int)]).tolist() == 10 * [5]
+
+
 def test_grey_images_on_an_encoder_of_colour(tmp_path):
   c = conf(exported(tmp_path, "own.encoder", shape=(12, 12, 3), width=4)[0], "linear")
   assert (c.data.size, c.data.channels, c.encoder.width) == (12, 3, 4)
