@@ -71,6 +71,7 @@ def gather(run):
       "contenders": figures.CONTENDERS, "accuracies": tables.accuracies(evaluation),
       "others": [(f"{r['data']}, step {r['step']}", rows) for r in run["others"] if (rows := tables.accuracies(r))],
       "notes": evaluation.get("notes", []), "few_label": tables.few_label_charts(evaluation),
+      "stages": tables.stage_charts(evaluation),
       "curves": tables.curves(run["records"]), "views": view, "neighbours": near, "maps": chart,
       "filters": attempt(pictures.filters, encoder.variables) if encoder else (None, no_encoder),
       "health": tables.health(evaluation), "settings": tables.settings(run["config"]),
