@@ -32,7 +32,7 @@ def default():
   c.mesh = ConfigDict({"data": -1})                    # devices along the batch; -1 = all of them
 
   c.data = ConfigDict()
-  c.data.name = "digits"          # digits | tfds:NAME | folder:PATH | npz:PATH | fashion_mnist | a dotted name
+  c.data.name = "digits"          # digits | fashion_mnist | tfds:NAME | folder:, npz: or masks:PATH | a dotted name
   c.data.dir = placeholder(str)   # where prepared sets live; else TFDS_DATA_DIR, else the user's cache
   c.data.size = 0                 # side in pixels that the host resizes to; 0 keeps the images as they are
   c.data.fit = "crop"             # crop (short side to size, middle kept) | squash (both sides to size)

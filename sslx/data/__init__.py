@@ -9,13 +9,13 @@ import os
 import numpy as np
 
 from sslx import errors, options
-from sslx.data import decode, memory, prepared, source as sources, tfds
+from sslx.data import decode, masks, memory, prepared, source as sources, tfds
 from sslx.data.loader import arrays as arrays, batches as batches, drawn as drawn, parts as parts
 from sslx.data.prepared import directory as directory
 from sslx.data.source import Source as Source, from_array as from_array, numbered as numbered
 
 BUILT_IN = ("digits", "fashion_mnist")
-FORMS = ("tfds:NAME", "folder:PATH", "npz:PATH", "package.module")
+FORMS = ("tfds:NAME", "folder:PATH", "npz:PATH", "masks:PATH", "package.module")
 SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test",
           "val": "validation", "valid": "validation", "validation": "validation"}
 
@@ -25,8 +25,8 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", channels=0, limit
   """A data set as a Source of images [H, W, C], uint8, uint16 or float32 in [0, 1], with labels if it has them.
 
   Args:
-    name: digits | fashion_mnist | tfds:NAME | folder:PATH | npz:PATH | the name of a prepared folder | a dotted name of
-      your own `load(*, split="train", ...)`, which returns a Source or any sequence of dicts of arrays.
+    name: digits | fashion_mnist | tfds:NAME | folder:PATH | npz:PATH | masks:PATH | the name of a prepared folder | a
+      dotted name of your own `load(*, split="train", ...)`, which returns a Source or any sequence of dicts of arrays.
     split: train | test | validation (val, valid). A set with only one held-out part gives it for both names; one with
       none is split 80 to 20, stratified when labelled, the same way everywhere and whatever the seed.
     dir: where prepared sets live; else $TFDS_DATA_DIR, else the user's cache folder.
@@ -60,6 +60,8 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", channels=0, limit
     meta = prepared.current(name, dir, progress)
     prepared.check(meta, on_error)
     source = prepared.load(meta, split, size, fit)
+  elif kind == "masks":
+    source = masks.load(path, split, size, fit)
   elif kind == "tfds":
     source = tfds.load(path, split, dir, size, fit)
   elif kind == "own":
@@ -120,13 +122,13 @@ def given(sequence, name="given"):
 def absolute(name):
   """The name of a data set, a folder or file with its whole path, so that it is found from anywhere."""
   kind, _, path = name.partition(":")
-  return f"{kind}:{os.path.abspath(os.path.expanduser(path))}" if kind in ("folder", "npz") else name
+  return f"{kind}:{os.path.abspath(os.path.expanduser(path))}" if kind in ("folder", "npz", "masks") else name
 
 
 def _kind(name, dir):
-  """("folder", PATH), ("npz", PATH), ("tfds", NAME), ("prepared" | "own" | a built-in, name)."""
+  """("folder", PATH), ("npz", PATH), ("masks", PATH), ("tfds", NAME), ("prepared" | "own" | a built-in, name)."""
   kind, colon, path = str(name).partition(":")
-  if colon and kind in ("folder", "npz", "tfds"):
+  if colon and kind in ("folder", "npz", "tfds", "masks"):
     if not path:
       raise errors.UsageError(f"'{name}' is not whole: write {kind}:{'NAME' if kind == 'tfds' else 'PATH'}")
     return kind, path if kind == "tfds" else os.path.expanduser(path)
@@ -139,7 +141,7 @@ def _kind(name, dir):
     return "own", None
   if os.path.exists(os.path.expanduser(name)):
     raise errors.UsageError(f"'{name}' is a path: write {'npz' if os.path.isfile(name) else 'folder'}:{name}")
-  raise options.unknown("data set", name, (*BUILT_IN, *FORMS[:3], *known))
+  raise options.unknown("data set", name, (*BUILT_IN, *FORMS[:4], *known))
 
 
 def _own(name, strict, soft):

@@ -67,6 +67,7 @@ def gather(run):
       "run": run, "title": f"{name} on {path.rstrip('/').rpartition('/')[2] or kind}", "line": line,
       "verdict": (transferred.of if run["transfer"] else verdict.of)(run),
       "transfer": transferred.tables(run["transfer"]) if run["transfer"] else None,
+      "predictions": attempt(transferred.pictures, run, sources[1]) if run["transfer"] and sources else (None, None),
       "changed": changed(run, sources[0]) if sources else None,
       "contenders": figures.CONTENDERS, "accuracies": tables.accuracies(evaluation),
       "others": [(f"{r['data']}, step {r['step']}", rows) for r in run["others"] if (rows := tables.accuracies(r))],

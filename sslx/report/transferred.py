@@ -1,8 +1,14 @@
 """The part of the page that is about a task on a pretrained encoder: transfer.json in words and tables."""
 
+import numpy as np
+
+from sslx import augment
 from sslx.report import verdict
+from sslx.report.pictures import thumbnail
+from sslx.transfer import run as transfer, segment
 
 MEASURES = {"accuracy": "Accuracy", "miou": "Mean IoU", "pixel_accuracy": "Pixel accuracy", "loss": "Loss"}
+IMAGES = 6                   # of the test set, with their masks
 MAIN = ("accuracy", "miou")
 SURE = 2                     # standard errors from which a difference is more than chance
 
@@ -23,9 +29,10 @@ def of(run):
   if "scratch" not in runs or strategy == "scratch":
     return out | {"headline": f"{verdict.percent(own)} {name} by {strategy}; nothing to compare with."}
   gain = own - runs["scratch"][measure]
-  error = sum(r[measure] * (1 - r[measure]) / r["examples"] for r in runs.values()) ** 0.5
+  error = sum(r["standard_error"] ** 2 for r in runs.values()) ** 0.5
   if abs(gain) <= SURE * error:
-    return out | {"status": "mixed", "headline": f"No difference beyond chance: {100 * gain:+.1f} points of {name}."}
+    return out | {"status": "mixed", "headline":
+                  f"Hardly: {100 * gain:+.1f} points of {name}, which may be chance (which images were tested)."}
   return out | {"status": "good" if gain > 0 else "bad", "headline":
                 f"{'Yes' if gain > 0 else 'No'}: {strategy} is {100 * abs(gain):.1f} points of {name} "
                 f"{'above' if gain > 0 else 'below'} the same network from scratch."}
@@ -44,3 +51,20 @@ def tables(found):
   each = [row(c, [r.get("classes", {}).get(c) for r in runs.values()]) for c in classes]
   return [(t, list(runs), part) for t, part in (("On test images, in percent", rows), ("Each class, in percent", each))
           if part]
+
+
+def pictures(run, source):
+  """{"columns", "rows": [data URI]}: test images, their masks and what each strategy predicts, painted on them."""
+  if run["transfer"]["task"] != "segment":
+    return None
+  options, index = run["config"]["method"], np.linspace(0, len(source) - 1, min(IMAGES, len(source))).astype(int)
+  batch = source.batch(np.unique(index))
+  image = np.asarray(augment.to_float(batch["image"]))
+  paint = lambda mask: np.asarray(segment.painted(image, np.where(mask == options["ignore"], -1, mask),
+                                                  options["num_classes"]))
+  columns = {"image": image, "mask": paint(batch["mask"].astype(int))}
+  for strategy in run["transfer"]["runs"]:
+    beside = strategy == transfer.SCRATCH != run["transfer"]["strategy"]
+    folder = run["path"] / transfer.SCRATCH if beside else run["path"]
+    columns[f"prediction of {strategy}"] = paint(transfer.predictor(folder)(batch["image"]).argmax(-1))
+  return {"columns": list(columns), "rows": [[thumbnail(x[i]) for x in columns.values()] for i in range(len(image))]}

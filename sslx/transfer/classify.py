@@ -13,6 +13,8 @@ from sslx.augment import recipes
 from sslx.evaluate import labels
 from sslx.transfer import downstream, run, stages
 
+RESIZED = True               # images are brought to the size of the pretraining
+
 
 class Classifier(nn.Module):
   """x [B, H, W, C] -> logits [B, K]. still: the encoder runs as in evaluation, and its features are standardised.
@@ -89,10 +91,10 @@ def mixed(rng, image, target, mixup, cutmix):
   return image, weight * target + (1 - weight) * target[first[1]]
 
 
-def measure(predict, train, test):
-  """{"accuracy", "classes": {name: accuracy}, "examples"} of logits predict(images) on a labelled test Source.
+def measure(predict, train, test, options):
+  """{"accuracy", "classes": {name: accuracy}, "examples", "standard_error"} of logits predict(images).
 
-  Test images of classes that the training Source does not have count as wrong.
+  On a labelled test Source, that is. Test images of classes that the training Source does not have count as wrong.
   """
   if test.labels is None:
     raise errors.UsageError(f"the test split of {test.name} has no labels to test with")
@@ -100,5 +102,6 @@ def measure(predict, train, test):
   right = run.outputs(predict, test).argmax(-1) == truth
   names = test.class_names or ()
   name = lambda c: str(names[c]) if 0 <= c < len(names) else str(c)
-  return {"accuracy": float(right.mean()), "examples": len(test),
+  error = (right.mean() * (1 - right.mean()) / len(test)) ** 0.5
+  return {"accuracy": float(right.mean()), "examples": len(test), "standard_error": float(error),
           "classes": {name(c): float(right[truth == i].mean()) for i, c in enumerate(classes) if np.any(truth == i)}}

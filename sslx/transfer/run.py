@@ -1,6 +1,7 @@
 """A transfer from start to end: the strategy chosen, the run and the one from scratch beside it, both tested."""
 
 import importlib
+import math
 import os
 import pathlib
 
@@ -10,7 +11,7 @@ from sslx import checkpoint, data as datasets, encoders, errors, evaluate, log, 
 from sslx.evaluate import split
 from sslx.transfer import choice, downstream, stages
 
-IMAGES = 1024                # on the host at once
+IMAGES, PIXELS = 1024, 2**19  # on the host, and in a pass through the network, at once
 SCRATCH = "scratch"          # the folder of the comparison, in the run's own
 
 
@@ -21,12 +22,13 @@ def onto(config, source):
   """
   record = checkpoint.load_encoder(source)
   c = config.copy_and_resolve_references().unlock()
-  if not str(c.method.name).startswith("sslx.transfer.") and "source" not in c.method:
+  if "source" not in c.method:
     raise errors.UsageError(f"the method {c.method.name} is no transfer task: start from a config in configs/transfer")
   c.encoder = encoders.options(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.spec["encoder"].items()
                                   if v is not None})
   c.method.source, c.method.weights = os.path.abspath(source), downstream.digest(record.variables)
-  if c.data.size == 0 and record.shape[0] == record.shape[1]:
+  resized = getattr(importlib.import_module(c.method.name), "RESIZED", False)
+  if resized and c.data.size == 0 and record.shape[0] == record.shape[1]:
     c.data.size = record.shape[0]
   c.data.channels = 3 if record.shape[2] == 3 else 0
   return c.lock()
@@ -63,7 +65,9 @@ def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log
     known = checkpoint.read_json(path).get("choice") if path.exists() else None
     record["choice"] = chosen = known or choice.choose(c, labelled)
     log.say(f"strategy {chosen['strategy']}{', layer ' + chosen['layer'] if chosen['layer'] else ''}: {chosen['why']}")
-    c.method.strategy, c.method.layer = chosen["strategy"], chosen["layer"]
+    c.method.strategy = chosen["strategy"]
+    if "layer" in c.method:
+      c.method.layer = chosen["layer"]
   record |= {"strategy": c.method.strategy, "layer": c.method.get("layer", ""), "runs": {}}
   first = True
   for folder, strategy in [(workdir, c.method.strategy)] + [(pathlib.Path(workdir) / SCRATCH, SCRATCH)] * (
@@ -71,7 +75,9 @@ def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log
     run = c.copy_and_resolve_references()
     run.method.strategy = strategy
     if strategy == SCRATCH:
-      run.method.layer, run.optim.layer_decay = "", 1.0
+      run.optim.layer_decay = 1.0
+      if "layer" in run.method:
+        run.method.layer = ""
       run.optim.lr = run.optim.lr if scratch_lr is None else scratch_lr
     log.say(f"{strategy}: {folder}")
     train.train(run, folder, data=None, log=log_to if first else None)
@@ -79,7 +85,7 @@ def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log
       checkpoint.write_json(path, record)
     if first and used is not None:
       split.write(path.with_name("labelled.txt"), used)
-    record["runs"][strategy] = task.measure(predictor(folder), labelled, test)
+    record["runs"][strategy] = task.measure(predictor(folder), labelled, test, run.method)
     first = False
   checkpoint.write_json(path, record)
   return record
@@ -97,7 +103,8 @@ def positions(config):
 def predictor(folder):
   """The function images -> output of the network that a run of a task trained, as numpy; `shape` are the images'."""
   record = checkpoint.load_encoder(folder, read="z")
-  return lambda images: evaluate.embed(record, images)
+  size = min(256, max(1, PIXELS // math.prod(record.shape[:2])))
+  return lambda images: evaluate.embed(record, images, batch_size=size)
 
 
 def outputs(predict, source):
@@ -107,5 +114,6 @@ def outputs(predict, source):
 
 def rows(record):
   """[(measure, {strategy: value})] of transfer's result, for a table."""
-  names = list(dict.fromkeys(k for r in record["runs"].values() for k, v in r.items() if isinstance(v, float)))
+  names = list(dict.fromkeys(k for r in record["runs"].values() for k, v in r.items()
+                             if isinstance(v, float) and k != "standard_error"))
   return [(name, {s: r.get(name) for s, r in record["runs"].items()}) for name in names]
