@@ -42,8 +42,8 @@ def decide(plenty, similar, count):
 
 def pretraining(record):
   """The Source of the images that an encoder was trained on."""
-  if record.spec["config"]["data"]["name"] == "given":
-    raise errors.UsageError("the pretraining was given its images as an object")
+  if record.spec["config"].get("data", {}).get("name", "given") == "given":
+    raise errors.UsageError("what it was pretrained on cannot be loaded")
   return train.load(ConfigDict(record.spec["config"]), "train")
 
 

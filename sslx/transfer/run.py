@@ -24,8 +24,7 @@ def onto(config, source):
   c = config.copy_and_resolve_references().unlock()
   if "source" not in c.method:
     raise errors.UsageError(f"the method {c.method.name} is no transfer task: start from a config in configs/transfer")
-  c.encoder = encoders.options(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.spec["encoder"].items()
-                                  if v is not None})
+  c.encoder = encoders.options(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.spec["encoder"].items()})
   c.method.source, c.method.weights = os.path.abspath(source), downstream.digest(record.variables)
   resized = getattr(importlib.import_module(c.method.name), "RESIZED", False)
   if resized and c.data.size == 0 and record.shape[0] == record.shape[1]:

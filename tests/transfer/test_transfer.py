@@ -12,9 +12,9 @@ from ml_collections import ConfigDict
 from runs import leaves
 from sources import exported
 
-from sslx import checkpoint, cli, config, data, errors, methods, train, transfer
+from sslx import checkpoint, cli, config, data, errors, methods, optim, run, train, transfer
 from sslx.augment import recipes, to_float
-from sslx.transfer import choice, classify, run as runs
+from sslx.transfer import choice, classify, run as transfers
 
 CONFIG = f"{pathlib.Path(__file__).parents[2]}/configs/transfer/classify.py:tiny"
 FEW = ["--config.total_steps=6", "--config.batch_size=32", "--config.mesh.data=1", "--config.log.every=2",
@@ -43,7 +43,7 @@ def test_what_is_written(source, straight):
   workdir, result = straight
   assert result == json.loads((workdir / "transfer.json").read_text())
   assert list(result["runs"]) == ["finetune", "scratch"] and result["labels"] == 1437
-  logits = runs.outputs(runs.predictor(workdir), test := data.load("digits", split="test"))
+  logits = transfers.outputs(transfers.predictor(workdir), test := data.load("digits", split="test"))
   assert logits.shape == (360, 10)
   assert result["runs"]["finetune"]["accuracy"] == np.mean(logits.argmax(-1) == test.labels)
   sizes = np.bincount(test.labels)
@@ -168,6 +168,16 @@ def test_auto_measures_nearness(source, tmp_path):
   result = transfer.transfer(c, tmp_path / "run", scratch=False)
   assert result["choice"]["strategy"] == result["strategy"] == "finetune"
   assert transfer.transfer(c, tmp_path / "run", scratch=False) == result
+
+
+@pytest.mark.parametrize("path", sorted(pathlib.Path(CONFIG).parent.glob("*.py")), ids=lambda p: p.stem)
+def test_every_variant_builds(path):
+  with pytest.raises(errors.UsageError, match="did you mean tiny") as e:
+    config.load(f"{path}:tny")
+  for variant in str(e.value).rpartition("there are ")[2].split(", "):
+    c = run.resolve(config.load(f"{path}:{variant}"), 10_000)
+    run.fill(c, 10_000, 10)
+    assert train.build(c)[1].project and optim.make(c.optim, c.total_steps, c.batch_size)
 
 
 def test_the_config_names_a_task(source):
