@@ -149,9 +149,13 @@ def _own(name, strict, soft):
   factory = options.imported("data set", name, "load")
   known = options.known(factory)
   default = {"split": "train", "size": 0, "fit": "crop"}
-  wanted = {k: v for k, v in strict.items() if k in known or v != default[k]}
+  wanted = {k: v for k, v in strict.items() if k in known or (v != default[k] and k != "size")}
   soft = {k: v for k, v in soft.items() if k in known}
-  return given(options.call("data set", name, factory, **wanted, **soft), name)
+  source, size = given(options.call("data set", name, factory, **wanted, **soft), name), strict["size"]
+  if size and "size" not in known and source.shape[:2] != (size, size):
+    raise errors.UsageError(f"data.size is {size}, but the images of '{name}' are {source.shape[0]}x{source.shape[1]} "
+                            "and its `load` has no option size: give it one, or set data.size=0")
+  return source
 
 
 def _fashion(split, dir, size, fit):

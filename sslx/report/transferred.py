@@ -7,9 +7,10 @@ from sslx.report import verdict
 from sslx.report.pictures import thumbnail
 from sslx.transfer import run as transfer, segment
 
-MEASURES = {"accuracy": "Accuracy", "miou": "Mean IoU", "pixel_accuracy": "Pixel accuracy", "loss": "Loss"}
+MEASURES = {"accuracy": "Accuracy", "miou": "Mean IoU", "pixel_accuracy": "Pixel accuracy", "map": "Mean precision",
+            "label_accuracy": "Accuracy of labels", "r2": "R2"}
 IMAGES = 6                   # of the test set, with their masks
-MAIN = ("accuracy", "miou")
+MAIN = ("accuracy", "miou", "map", "r2")
 SURE = 2                     # standard errors from which a difference is more than chance
 
 

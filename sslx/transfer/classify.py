@@ -57,9 +57,7 @@ def make(encoder, *, source="", weights="", strategy="linear", layer="", num_cla
     aug: (key, image) -> view; each image is seen once a step.
   """
   still = stages.parse(strategy)[0] == "linear"
-  if layer and not still:
-    raise errors.UsageError(f"layer={layer} reads a stage of a frozen encoder: it goes with the strategy linear, not "
-                            f"{strategy}")
+  check_layer(layer, strategy)
   net = Classifier(encoder, num_classes, layer, still)
 
   def views(rng, batch):
@@ -75,6 +73,13 @@ def make(encoder, *, source="", weights="", strategy="linear", layer="", num_cla
 
   return downstream.make(net, views, objective, source=source, weights=weights, strategy=strategy, ema=ema,
                          show=lambda z, views: {"view": views["image"]})
+
+
+def check_layer(layer, strategy):
+  """A UsageError for a stage that is read while the encoder moves."""
+  if layer and stages.parse(strategy)[0] != "linear":
+    raise errors.UsageError(f"layer={layer} reads a stage of a frozen encoder: it goes with the strategy linear, not "
+                            f"{strategy}")
 
 
 def mixed(rng, image, target, mixup, cutmix):

@@ -9,6 +9,7 @@ from sources import TOY, exported
 
 from sslx import encoders, errors, optim, train
 from sslx.augment import to_float
+from sslx.mesh import place
 from sslx.transfer import classify, downstream, stages
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (8, 8, 8, 1), np.uint8)
@@ -114,6 +115,20 @@ def test_what_starts_pretrained(tmp_path, strategy, pretrained):
     assert same(weights, found["params"][part]) == part.startswith(pretrained), part
   for part, stats in state["stats"]["batch_stats"]["encoder"].items():
     assert same(stats, found["batch_stats"][part]) == part.startswith(pretrained), part
+
+
+def test_two_devices_give_the_same_step(tmp_path):
+  source, module, _ = exported(tmp_path, "own.encoder", shape=(8, 8, 1))
+  method = make(source, module, "finetune", mixup=0.4, cutmix=1.0, ema=0.9)
+  seen, tx = [], optax.sgd(0.1)
+  for n in (1, 2):
+    mesh = jax.make_mesh((n,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:n])
+    state = train.init_state(method, tx, jax.random.key(0), BATCH)
+    state = jax.device_put(state, jax.NamedSharding(mesh, jax.P()), may_alias=False)
+    state, metrics = train.make_step(method, tx, 3, mesh)(state, jax.random.key(1), place(BATCH, mesh))
+    seen.append((jax.device_get(method.project(state.params, state.state)[1]), metrics["loss"]))
+  for a, b in zip(*map(jax.tree.leaves, seen), strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 def test_layers_decay_among_what_moves(tmp_path):
