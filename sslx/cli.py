@@ -1,5 +1,5 @@
-"""The command line: sslx pretrain | evaluate | embed | report | gallery | data | list. Exit codes: 0 done,
-1 a failure, 2 wrong use, 3 stopped by a signal with everything saved."""
+"""The command line: sslx pretrain | transfer | evaluate | embed | report | import | export | gallery | data | list.
+Exit codes: 0 done, 1 a failure, 2 wrong use, 3 stopped by a signal with everything saved."""
 
 import argparse
 import os
@@ -44,11 +44,25 @@ def parser():
   p.add_argument("--extend", metavar="total_steps=N", help="take a run past its planned end")
   p.add_argument("--show", action="store_true", help="print the config and exit")
 
+  p = command("transfer", transfer, "Train a task with labels on a pretrained encoder, beside the same network from "
+              "scratch: writes DIR/transfer.json.\n\nThe same command goes on with what is in --workdir. Any key of "
+              "the config can be set, as in pretrain:\n--config.data.name=folder:photos --config.method.mixup=0.2")
+  p.add_argument("--config", required=True, metavar="FILE[:VARIANT]", help="a config file, such as "
+                 "configs/transfer/classify.py:digits")
+  p.add_argument("--from", required=True, dest="source", metavar="RUN", help="workdir of the pretraining run, its "
+                 "encoder's folder or that of a checkpoint")
+  p.add_argument("--workdir", required=True, metavar="DIR", help="folder of this run, made if need be")
+  p.add_argument("--strategy", metavar="S", help="linear (encoder frozen), freeze=K (its first K stages frozen), "
+                 "finetune, copy=K (only the first K stages pretrained), scratch, or auto (default: method.strategy)")
+  p.add_argument("--no-scratch", action="store_true", help="leave out the comparison with random weights")
+  p.add_argument("--scratch-lr", type=float, metavar="X", help="peak learning rate from scratch (default: optim.lr)")
+
   p = command("evaluate", evaluate, "Evaluate the encoder of a run, beside a random one and raw pixels: writes "
               "DIR/evaluation.json.")
   p.add_argument("--workdir", required=True, metavar="DIR")
   p.add_argument("--protocols", default="knn,linear,few_label,health", metavar="P,P,...",
-                 help="of knn, linear, few_label, health (default: all)")
+                 help="of knn, linear, few_label, health (default: these), stages and "
+                 "stages_ridge (a probe of every stage, the second in closed form)")
   p.add_argument("--data", metavar="NAME", help="another data set than the run's own")
   p.add_argument("--step", metavar="N|best", help="a checkpoint in place of the final encoder")
   p.add_argument("--read", default="h", choices=("h", "z"), metavar="h|z", help="the representation (default), or the "
@@ -70,6 +84,31 @@ def parser():
   p = command("report", report, "Write DIR/report.html: verdict, tables, curves, views, neighbours, a map.")
   p.add_argument("--workdir", required=True, metavar="DIR")
   p.add_argument("--out", metavar="FILE", help="default: DIR/report.html")
+
+  p = command("import", import_, "Make a workdir of somebody's weights: evaluate, embed and report work on it, and a "
+              "run can start from it.\n\nsslx import dino_vits16.pth --from dino --encoder vit_s --workdir runs/dino\n"
+              "A file that sslx exported needs no more than --workdir.")
+  p.add_argument("file", metavar="FILE", help=".safetensors, .npz, or PyTorch's .pth, .pt, .ckpt, of which nothing is "
+                 "ever run; these need `pip install 'sslx[torch]'`")
+  p.add_argument("--from", dest="source", metavar="SOURCE", help="whose layout: timm, torchvision, dino, ibot, dinov2, "
+                 "mae, mocov3, simclr, solo-learn, lightly, vissl or big_vision (default: the first that fits)")
+  p.add_argument("--encoder", metavar="NAME", help="what the file holds: `sslx list encoders`")
+  p.add_argument("--workdir", required=True, metavar="DIR", help="folder to be made")
+  p.add_argument("--size", type=int, default=0, metavar="S", help="side of the images in pixels (default: 224)")
+  p.add_argument("--options", nargs="+", default=[], metavar="KEY=VALUE", help="of the encoder, where the file does "
+                 "not show them: width=16, pool=mean, 'mean=(0.5,)'")
+  p.add_argument("--data", metavar="NAME", help="the data set that evaluate, embed and report take by default")
+  p.add_argument("--prefix", metavar="PREFIX", help="what stands before the encoder's keys, in place of the source's")
+  p.add_argument("--heads", nargs="+", default=[], metavar="PREFIX", help="further keys that are left out")
+
+  p = command("export", export, "Write the encoder alone, for another library, and a JSON record beside it.\n\n"
+              "sslx export --workdir runs/mine --to timm --out encoder.safetensors")
+  p.add_argument("--workdir", required=True, metavar="DIR", help="of a run, or a file that --to safetensors wrote")
+  p.add_argument("--to", required=True, choices=("timm", "torchvision", "safetensors", "stablehlo"),
+                 metavar="timm|torchvision|safetensors|stablehlo", help="a state dict for their load_state_dict("
+                 "strict=True), our own names for sslx.load_encoder, or a program that runs without this library")
+  p.add_argument("--out", required=True, metavar="FILE", help=".safetensors, .npz or .pth; any name for stablehlo")
+  p.add_argument("--step", metavar="N|best", help="a checkpoint in place of the final encoder")
 
   p = command("gallery", gallery, "Show the augmentations on images of a data set: every operation at several "
               "strengths, every recipe.\n\nThe page needs nothing but itself: "
@@ -107,7 +146,7 @@ def main(argv=None):
     sys.path.insert(0, str(pathlib.Path.cwd()))              # dotted names are looked for here too
   try:
     args, rest = parser().parse_known_args(argv)
-    if args.command != "pretrain" and rest:
+    if args.command not in ("pretrain", "transfer") and rest:
       raise errors.UsageError(f"unknown argument {rest[0]}; `sslx {args.command} --help` shows what there is")
     args.overrides = rest
     args.run(args)
@@ -148,6 +187,21 @@ def pretrain(args):
   log.say(f"done: the encoder is in {args.workdir}/encoder; next: sslx evaluate --workdir {args.workdir}")
 
 
+def transfer(args):
+  """sslx transfer"""
+  from rich.table import Table
+
+  from sslx import config as configs, log, transfer as transfers
+  config = configs.override(transfers.onto(configs.load(args.config), args.source), args.overrides)
+  if args.strategy:
+    config.method.strategy = args.strategy
+  result = transfers.transfer(config, args.workdir, scratch=not args.no_scratch, scratch_lr=args.scratch_lr)
+  table = Table("measure", *result["runs"])
+  for name, values in transfers.rows(result):
+    table.add_row(name, *("" if v is None else f"{v:.3f}" for v in values.values()))
+  log.Console().print(table)
+
+
 def encoder_of(args):
   """The Encoder that --workdir and --step name."""
   from sslx import checkpoint
@@ -182,6 +236,33 @@ def report(args):
   """sslx report"""
   from sslx import log, report as reports
   log.say(f"written: {reports.write(args.workdir, out=args.out)}")
+
+
+def import_(args):
+  """sslx import"""
+  from sslx import interop, log
+  found = interop.import_weights(
+      args.file, args.workdir, encoder=args.encoder, source=args.source, size=args.size, data=args.data,
+      options=interop.parsed(args.options), prefix=args.prefix, heads=tuple(args.heads)).spec
+  source = found["source"]
+  if "keys" in source:
+    log.say(f"{found['encoder']['name']} from {source['keys']} keys"
+            + (f" below {source['prefix']}" if source["prefix"] else "") + f", in the layout of {source['from']}")
+  for what, keys in (("heads, left out", source.get("heads")), ("beside the encoder, left out", source.get("beside"))):
+    if keys:
+      log.say(f"{what}: {', '.join(keys if args.debug else interop.grouped(keys))}")
+  log.say(f"done: the encoder is in {args.workdir}/encoder; next: sslx evaluate --workdir {args.workdir}"
+          + ("" if found["data"]["name"] != "given" else " --data NAME"))
+
+
+def export(args):
+  """sslx export"""
+  from sslx import interop, log
+  step = int(args.step) if args.step and args.step.isdigit() else args.step
+  record = interop.export_weights(args.workdir, args.to, args.out, step=step)
+  log.say(f"written: {args.out} and {args.out}.json")
+  for line in interop.recipe(record) if "model" in record else []:
+    log.say(f"  {line}")
 
 
 def gallery(args):

@@ -21,11 +21,13 @@ from sslx import (
   encoders,
   epochs,
   errors,
+  initial,
   log as logs,
   methods,
   optim,
   run,
 )
+from sslx.evaluate import split as splits
 from sslx.evaluate.watch import watcher
 from sslx.mesh import make_mesh, place
 from sslx.methods import probe
@@ -81,14 +83,17 @@ def load(config, split):
   """The data of a config: its "train" or "test" split."""
   c = config.data
   if c.name == "given":
-    raise errors.UsageError("this run was given its data as an object: name a data set in its place")
+    raise errors.UsageError("the data were given as an object, or the encoder was imported: name a set, --data NAME")
   with logs.progress() as bar:
     def progress(done, total):
       if not bar.tasks:
         bar.add_task("checking and copying images, once")
       bar.update(bar.task_ids[0], completed=done, total=total)
-    return datasets.load(c.name, split=split, dir=c.dir, size=c.size, fit=c.fit, on_error=c.on_error, seed=config.seed,
-                         limit=c.limit if split == "train" else 0, progress=progress)
+    source = datasets.load(c.name, split=split, dir=c.dir, size=c.size, fit=c.fit, channels=c.get("channels", 0),
+                           limit=c.limit if split == "train" else 0, on_error=c.on_error, seed=config.seed,
+                           progress=progress)
+  few = split == "train" and c.get("labels")
+  return source.take(splits.labelled(few, source.labels, config.seed)) if few else source
 
 
 def check_reads(method, batch):
@@ -169,7 +174,10 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   check_reads(method, first)
   check_images(source)
   key_init, key = jax.random.split(jax.random.key(config.seed))
+  tx = optim.held(tx, config.init_frozen, initial.places(method, key_init, first)) if config.init_frozen else tx
   state = init_state(method, tx, key_init, first)
+  if config.init and not checkpoint.folders(workdir):
+    state = initial.start(method, state, checkpoint.load_encoder(config.init).variables)
   state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()), may_alias=False)
   step = make_step(method, tx, total, mesh)
 

@@ -8,7 +8,7 @@ import jinja2
 from ml_collections import ConfigDict
 
 from sslx import checkpoint, errors, train
-from sslx.report import figures, pictures, record, space, tables, verdict
+from sslx.report import figures, pictures, record, space, tables, transferred, verdict
 
 PAGES = jinja2.Environment(loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent), autoescape=True,
                            trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
@@ -65,10 +65,14 @@ def gather(run):
   kind, _, path = run["environment"]["data"]["name"].partition(":")
   return {
       "run": run, "title": f"{name} on {path.rstrip('/').rpartition('/')[2] or kind}", "line": line,
-      "verdict": verdict.of(run), "changed": changed(run, sources[0]) if sources else None,
+      "verdict": (transferred.of if run["transfer"] else verdict.of)(run),
+      "transfer": transferred.tables(run["transfer"]) if run["transfer"] else None,
+      "predictions": attempt(transferred.pictures, run, sources[1]) if run["transfer"] and sources else (None, None),
+      "changed": changed(run, sources[0]) if sources else None,
       "contenders": figures.CONTENDERS, "accuracies": tables.accuracies(evaluation),
       "others": [(f"{r['data']}, step {r['step']}", rows) for r in run["others"] if (rows := tables.accuracies(r))],
       "notes": evaluation.get("notes", []), "few_label": tables.few_label_charts(evaluation),
+      "stages": tables.stage_charts(evaluation),
       "curves": tables.curves(run["records"]), "views": view, "neighbours": near, "maps": chart,
       "filters": attempt(pictures.filters, encoder.variables) if encoder else (None, no_encoder),
       "health": tables.health(evaluation), "settings": tables.settings(run["config"]),
@@ -87,11 +91,13 @@ def attempt(part, *args):
 def data(run):
   """The (train, test) Sources of a run. Raises errors.UsageError where they are not to be had any more."""
   if run["environment"]["data"]["name"] == "given":
-    raise errors.UsageError("the run was given its data as an object, which a report cannot load again")
+    raise errors.UsageError("the run has no data set of its own that a report could load: it was given its data as an "
+                            "object, or its encoder was imported without --data")
   config = ConfigDict(run["config"])
   sources = train.load(config, "train"), train.load(config, "test")
   for source in sources:
-    if list(source.shape) != list(run["environment"]["data"]["shape"]):
+    *sides, channels = run["environment"]["data"]["shape"]
+    if list(source.shape[:2]) != sides or source.shape[2] not in (1, channels):            # grey becomes RGB
       raise errors.UsageError(f"the data {source.name} are of shape {list(source.shape)} now; the run had "
                               f"{list(run['environment']['data']['shape'])}")
   return sources
@@ -100,7 +106,7 @@ def data(run):
 def changed(run, source):
   """A line that says so where the training data are not those of the run any more, else None."""
   then = run["environment"]["data"]
-  if then.get("fingerprint") == source.fingerprint:
+  if then.get("fingerprint") in (None, source.fingerprint):
     return None
   return (f"The training data have changed since the run: {then['examples']:,} images (fingerprint "
           f"{then.get('fingerprint')}) then, {len(source):,} ({source.fingerprint}) now. The pictures below "
