@@ -20,7 +20,5 @@ def get_config(arg="digits"):
     top, smallest = {"tiny": (1, 2), "digits": (2, 2), "cifar10": (3, 6)}[arg]
     c.method = methods.options("data2vec", top=top, smallest=smallest, beta=1.0, momentum=0.99, momentum_end=0.999,
                                climb=0.5, aug=presets.aug(arg, "mae"))
-    if arg != "cifar10":
-      c.method.aug.jitter_p = 0.0                            # moved and slanted alone
     c.optim.lr = 1e-3
   return c

@@ -18,7 +18,5 @@ def get_config(arg="digits"):
   else:
     width, depth, heads = {"tiny": (8, 1, 2), "digits": (64, 1, 4), "cifar10": (64, 1, 4)}[arg]
     c.method = methods.options("mae", width=width, depth=depth, heads=heads, aug=presets.aug(arg, "mae"))
-    if arg != "cifar10":
-      c.method.aug.jitter_p = 0.0                            # moved and slanted alone
     c.optim.lr, c.optim.b2, c.optim.warmup = 4e-3, 0.95, 0.1
   return c

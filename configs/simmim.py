@@ -19,7 +19,5 @@ def get_config(arg="digits"):
   else:
     scale = {"scale": (0.67, 1.0)} if arg == "cifar10" else {}
     c.method = methods.options("simmim", unit=1, normalise=True, aug=presets.aug(arg, "mae", **scale))
-    if arg != "cifar10":
-      c.method.aug.jitter_p = 0.0                            # moved and slanted alone
     c.optim.lr, c.optim.warmup = 4e-3, 0.1
   return c

@@ -13,15 +13,13 @@ CITE = r"""@inproceedings{baevski2022data2vec,
   booktitle={ICML}, year={2022}}"""
 
 
-def make(encoder, *, ratio=0.6, smallest=16, top=6, normalise="layer", beta=2.0, momentum=0.9998, momentum_end=0.9998,
-         climb=0.0, aug=recipes.mae()):
+def make(encoder, *, ratio=0.6, smallest=16, top=6, beta=2.0, momentum=0.9998, momentum_end=0.9998, climb=0.0,
+         aug=recipes.mae()):
   """data2vec's image form on an encoder whose `features` takes a mask, such as a ViT.
 
   Args:
     ratio: share of the patches that is hidden, in blocks of `smallest` patches or more (Bao et al., 2022).
     top: the targets are the mean of the last `top` blocks' outputs, each normalised.
-    normalise: by "layer", each patch's vector, as in the paper; or by "batch", each channel at each place over the
-      images: what all have in common is no target then, which on small grids is most of it.
     beta: error from which the loss is linear.
     momentum, momentum_end, climb: of the teacher at the start, and after a linear climb in this share of the run.
     aug: (key, image) -> view, which the teacher sees whole and the student masked.
@@ -31,8 +29,6 @@ def make(encoder, *, ratio=0.6, smallest=16, top=6, normalise="layer", beta=2.0,
   if not (0 < top <= encoder.depth and beta > 0):
     raise errors.UsageError(f"top is {top} and beta {beta:g}: the one must lie between 1 and the {encoder.depth} "
                             "blocks of the encoder, the other above 0")
-  if normalise not in masked.NORMALISED:
-    raise errors.unknown("normalise", normalise, masked.NORMALISED)
   number = masked.counted(ratio)
   net, head = masked.Masked(encoder), heads.MLP((encoder.width,))
   views = masked.views(encoder, aug, lambda key, shape: mask.random_blocks(key, shape, count=number(*shape[1:]),
@@ -48,8 +44,7 @@ def make(encoder, *, ratio=0.6, smallest=16, top=6, normalise="layer", beta=2.0,
   def both(params, state, views, kept, rng=None):
     x, hide = views["image"], views["mask"]
     seen, teacher = masked.taught(encoder, state["teacher"], params["net"]["encoder"], x, kept)
-    target = base.mean(masked.normalised(seen[f"stage{i}"], axis=masked.NORMALISED[normalise])
-                       for i in range(encoder.depth - top + 1, encoder.depth + 1))
+    target = base.mean(masked.normalised(seen[f"stage{i}"]) for i in range(encoder.depth - top + 1, encoder.depth + 1))
     found, stats = base.forward(net, params["net"], state["net"], x, hide, rng=rng)
     return head.apply({"params": params["head"]}, found["grid"]), target, {"net": stats, "teacher": teacher}
 

@@ -15,6 +15,7 @@ CITE = """@inproceedings{assran2023ijepa,
   booktitle={CVPR}, year={2023}}"""
 
 OBJECTIVES = {"smooth_l1": losses.smooth_l1, "l2": losses.weighted_l2}
+NORMALISED = {"layer": -1, "batch": 0}                     # over this axis of [B, h, w, D]
 
 
 def make(encoder, *, targets=4, share=0.175, ratio=(0.75, 1.5), context=0.0, scale=(0.85, 1.0), width=384, depth=12,
@@ -36,7 +37,7 @@ def make(encoder, *, targets=4, share=0.175, ratio=(0.75, 1.5), context=0.0, sca
   masked.needs_patches(encoder, "ijepa", "keep")
   if encoder.pool != "mean":
     raise errors.UsageError("ijepa trains patch tokens, no class token: set encoder.pool to mean")
-  for name, given, known in (("objective", objective, OBJECTIVES), ("normalise", normalise, masked.NORMALISED)):
+  for name, given, known in (("objective", objective, OBJECTIVES), ("normalise", normalise, NORMALISED)):
     if given not in known:
       raise errors.unknown(name, given, known)
   predictor = TokenDecoder(encoder.width, width, depth, heads, encoder.dtype, encoder.base)
@@ -71,7 +72,7 @@ def make(encoder, *, targets=4, share=0.175, ratio=(0.75, 1.5), context=0.0, sca
     (B, V, h, w), (count, number) = asked.shape, counts(*asked.shape[2:])
     out, target = masked.taught(encoder, state["target"], params["encoder"], x, base.climb(momentum, 1.0, progress, 1))
     asked = mask.split(asked, count)[1]                                                 # [B, V, M]
-    latent = masked.normalised(out["grid"], axis=masked.NORMALISED[normalise]).reshape(B, 1, h * w, -1)
+    latent = masked.normalised(out["grid"], axis=NORMALISED[normalise]).reshape(B, 1, h * w, -1)
     latent = jnp.take_along_axis(latent, asked[..., None], 2).reshape(B * V, count, -1)
     seen = mask.split(views["context"], number)[1]                                      # [B, K]
     tokens = encoder.apply({"params": params["encoder"]}, x, True, seen, method="features",

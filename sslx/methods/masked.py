@@ -10,8 +10,6 @@ from sslx import augment, errors
 from sslx.encoders import vit
 from sslx.methods import base, pretext
 
-NORMALISED = {"layer": -1, "batch": 0}                       # how a teacher's [B, h, w, D] are: over this axis
-
 
 def patchify(image, patch):
   """Images [..., H, W, C] as patches [..., T, patch * patch * C], all in reading order; patch must divide H and W."""
