@@ -132,7 +132,7 @@ def table(rows):
          "*Gain* is over the same encoder at random initialisation, treated alike, seed by seed: fine-tuned, that is",
          "training from scratch. A gain within its deviation is none. Seconds are those of pretraining on a CPU core.",
          "These are minutes of training where the papers have 800 epochs of ImageNet: no ranking of the methods.",
-         "In pictures of normalised targets the mean and contrast of hidden patches are the image's, not predicted.", "",
+         "In pictures of normalised targets, mean and contrast of hidden patches are the image's, not predicted.", "",
          f"| method | seeds | seconds | {' | '.join(f'{n} | gain' for n in MEASURES.values())} |",
          "|" + "---|" * (3 + 2 * len(MEASURES))]
   percent = lambda values, form: many([100 * v for v in values], form, ".1f")
