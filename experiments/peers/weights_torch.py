@@ -2,6 +2,7 @@
 
   python experiments/peers/weights_torch.py make --case NAME --images images.npy --folder DIR
   python experiments/peers/weights_torch.py check --case NAME --images images.npy --folder DIR --file FILE
+  python experiments/peers/weights_torch.py ours --folder DIR
 
 `make` writes DIR/weights.* as the case's library saves it, and the features of the images; `check` loads FILE into a
 fresh model with load_state_dict(strict=True), compares every tensor with the first model's, bit by bit, and its
@@ -251,6 +252,7 @@ CASES = {
     "ConvNeXt-T, torchvision": torchvision_case("convnext_tiny", "convnext_tiny", of_features,
                                                 {"classifier.2": IDENTITY}),
     "ConvNeXt V2 atto, timm": timm_case("convnextv2_atto", "convnextv2_atto"),
+    "ConvNeXt V2 tiny, timm": timm_case("convnextv2_tiny", "convnextv2_tiny"),
     "ConvNeXt atto (1x1 convolutions), timm": timm_case("convnext_atto", "convnext_atto"),
     "VGG-16-BN, torchvision": torchvision_case("vgg16_bn", "vgg16_bn", of_features, {"classifier": IDENTITY}),
     "AlexNet, torchvision": torchvision_case("alexnet", "alexnet", of_features, {"classifier": IDENTITY}),
@@ -340,9 +342,20 @@ def check(case, images, folder, file):
           "features_after": float((pooled - before).abs().max())}
 
 
+@torch.no_grad()
+def ours(folder):
+  """What a model made by DIR/recipe.py gives with DIR/out.safetensors, loaded strictly, for the images DIR/x.npy."""
+  from safetensors.torch import load_file
+  names = {"torch": torch, "timm": timm, "torchvision": torchvision}
+  exec((folder / "recipe.py").read_text(), names)
+  names["model"].load_state_dict(load_file(folder / "out.safetensors"), strict=True)
+  x = torch.tensor(np.load(folder / "x.npy")).permute(0, 3, 1, 2).float()
+  return names["model"].eval()(x).tolist()
+
+
 def main():
   p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  p.add_argument("action", choices=("make", "check", "list"))
+  p.add_argument("action", choices=("make", "check", "ours", "list"))
   p.add_argument("--case")
   p.add_argument("--images")
   p.add_argument("--folder", type=pathlib.Path)
@@ -351,6 +364,8 @@ def main():
   torch.set_num_threads(1)
   if args.action == "list":
     print(json.dumps(list(CASES)))
+  elif args.action == "ours":
+    print(json.dumps(ours(args.folder)))
   elif args.action == "make":
     make(CASES[args.case], np.load(args.images), args.folder)
   else:
