@@ -15,7 +15,7 @@ _HOME = {  # name at the top level -> module that defines it; imported when firs
     "import_weights": "interop", "export_weights": "interop",
 }
 _PARTS = ("augment", "checkpoint", "config", "data", "encoders", "errors", "evaluate", "heads", "interop", "losses",
-          "methods", "optim", "report", "train")
+          "methods", "optim", "report", "train", "transfer")
 
 
 def __getattr__(name):

@@ -1,5 +1,5 @@
-"""The command line: sslx pretrain | evaluate | embed | report | import | export | gallery | data | list. Exit codes:
-0 done, 1 a failure, 2 wrong use, 3 stopped by a signal with everything saved."""
+"""The command line: sslx pretrain | transfer | evaluate | embed | report | import | export | gallery | data | list.
+Exit codes: 0 done, 1 a failure, 2 wrong use, 3 stopped by a signal with everything saved."""
 
 import argparse
 import os
@@ -44,11 +44,25 @@ def parser():
   p.add_argument("--extend", metavar="total_steps=N", help="take a run past its planned end")
   p.add_argument("--show", action="store_true", help="print the config and exit")
 
+  p = command("transfer", transfer, "Train a task with labels on a pretrained encoder, beside the same network from "
+              "scratch: writes DIR/transfer.json.\n\nThe same command goes on with what is in --workdir. Any key of "
+              "the config can be set, as in pretrain:\n--config.data.name=folder:photos --config.method.mixup=0.2")
+  p.add_argument("--config", required=True, metavar="FILE[:VARIANT]", help="a config file, such as "
+                 "configs/transfer/classify.py:digits")
+  p.add_argument("--from", required=True, dest="source", metavar="RUN", help="workdir of the pretraining run, its "
+                 "encoder's folder or that of a checkpoint")
+  p.add_argument("--workdir", required=True, metavar="DIR", help="folder of this run, made if need be")
+  p.add_argument("--strategy", metavar="S", help="linear (encoder frozen), freeze=K (its first K stages frozen), "
+                 "finetune, copy=K (only the first K stages pretrained), scratch, or auto (default: method.strategy)")
+  p.add_argument("--no-scratch", action="store_true", help="leave out the comparison with random weights")
+  p.add_argument("--scratch-lr", type=float, metavar="X", help="peak learning rate from scratch (default: optim.lr)")
+
   p = command("evaluate", evaluate, "Evaluate the encoder of a run, beside a random one and raw pixels: writes "
               "DIR/evaluation.json.")
   p.add_argument("--workdir", required=True, metavar="DIR")
   p.add_argument("--protocols", default="knn,linear,few_label,health", metavar="P,P,...",
-                 help="of knn, linear, few_label, health (default: all)")
+                 help="of knn, linear, few_label, health (default: these), stages and "
+                 "stages_ridge (a probe of every stage, the second in closed form)")
   p.add_argument("--data", metavar="NAME", help="another data set than the run's own")
   p.add_argument("--step", metavar="N|best", help="a checkpoint in place of the final encoder")
   p.add_argument("--read", default="h", choices=("h", "z"), metavar="h|z", help="the representation (default), or the "
@@ -132,7 +146,7 @@ def main(argv=None):
     sys.path.insert(0, str(pathlib.Path.cwd()))              # dotted names are looked for here too
   try:
     args, rest = parser().parse_known_args(argv)
-    if args.command != "pretrain" and rest:
+    if args.command not in ("pretrain", "transfer") and rest:
       raise errors.UsageError(f"unknown argument {rest[0]}; `sslx {args.command} --help` shows what there is")
     args.overrides = rest
     args.run(args)
@@ -171,6 +185,21 @@ def pretrain(args):
   from sslx import log, train
   train.train(config, args.workdir, extend=extend)
   log.say(f"done: the encoder is in {args.workdir}/encoder; next: sslx evaluate --workdir {args.workdir}")
+
+
+def transfer(args):
+  """sslx transfer"""
+  from rich.table import Table
+
+  from sslx import config as configs, log, transfer as transfers
+  config = configs.override(transfers.onto(configs.load(args.config), args.source), args.overrides)
+  if args.strategy:
+    config.method.strategy = args.strategy
+  result = transfers.transfer(config, args.workdir, scratch=not args.no_scratch, scratch_lr=args.scratch_lr)
+  table = Table("measure", *result["runs"])
+  for name, values in transfers.rows(result):
+    table.add_row(name, *("" if v is None else f"{v:.3f}" for v in values.values()))
+  log.Console().print(table)
 
 
 def encoder_of(args):

@@ -34,11 +34,13 @@ def default():
   c.mesh = ConfigDict({"data": -1})                    # devices along the batch; -1 = all of them
 
   c.data = ConfigDict()
-  c.data.name = "digits"          # digits | tfds:NAME | folder:PATH | npz:PATH | fashion_mnist | a dotted name
+  c.data.name = "digits"          # digits | fashion_mnist | tfds:NAME | folder:, npz: or masks:PATH | a dotted name
   c.data.dir = placeholder(str)   # where prepared sets live; else TFDS_DATA_DIR, else the user's cache
   c.data.size = 0                 # side in pixels that the host resizes to; 0 keeps the images as they are
   c.data.fit = "crop"             # crop (short side to size, middle kept) | squash (both sides to size)
+  c.data.channels = 0             # 3: grey images become RGB; 0 keeps the channels
   c.data.limit = 0                # only the first N training examples of a seeded shuffle; 0 = all
+  c.data.labels = ""              # training examples with labels: 10% | 5 (of each class) | FILE of positions; "" = all
   c.data.on_error = "raise"       # raise | skip: corrupt images, found once at preparation
   c.data.workers = 0              # processes that decode images; 0 = threads of this one
 
@@ -185,7 +187,7 @@ def starting(init):
 
 
 FREE = ("mesh", "checkpoint", "log", "evaluate", "stop", "data.name", "data.workers",
-        "data.dir")     # may differ on resume; that the data are the same is seen by their fingerprint
+        "data.dir", "data.labels", "method.source")    # may differ on resume; fingerprints tell of other data
 
 
 def flat(c, prefix=""):

@@ -80,26 +80,32 @@ def decayed_weights(c, total_steps):
 PLACE = re.compile(r"(?:stage(\d+)_?)?(?:(?:block|conv|norm)(\d+))?")              # in the names of all encoders' parts
 
 
+def place(name):
+  """(stage, block) that the name of an encoder's part gives, 0 where it gives none."""
+  return tuple(int(n or 0) for n in PLACE.match(name).groups())
+
+
 def layers(params):
   """(layer of each parameter, their number): 0 reads the image, the last is what comes after the encoder's blocks.
 
   Blocks are those of the module "encoder", in the order of their stages. Scanned ones have an array, a layer each.
   """
   last = (float("inf"), 0)
-  def place(path):
+  def part(path):
     names = [getattr(k, "key", "") for k in path]
-    name = names[names.index("encoder") + 1] if "encoder" in names else "norm"
-    return last if name == "norm" else (0, 1) if name == "blocks" else tuple(
-        int(n or 0) for n in PLACE.match(name).groups())
+    return names[names.index("encoder") + 1] if "encoder" in names else None
+  def place_of(path):
+    name = part(path) or "norm"
+    return last if name == "norm" else (0, 1) if name == "blocks" else place(name)
   found = jax.tree_util.tree_leaves_with_path(params)
-  order = {p: i for i, p in enumerate(sorted({(0, 0), last} | {place(path) for path, _ in found}))}
+  order = {p: i for i, p in enumerate(sorted({(0, 0), last} | {place_of(path) for path, _ in found}))}
   more = max((len(p) - 1 for path, p in found if stacked(path)), default=0)
-  if found and len(order) + more < 3:                        # none: a group of the optimizer that is empty
+  if any(part(path) for path, _ in found) and len(order) + more < 3:                    # none: all of it is frozen
     raise errors.UsageError("optim.layer_decay needs an encoder whose parts are named stage1, block1 and so on")
   def layer(path, p):
     if stacked(path):
       return 1 + np.arange(len(p)).reshape(-1, *[1] * (p.ndim - 1))
-    return order[place(path)] + (more if place(path) == last else 0)
+    return order[place_of(path)] + (more if place_of(path) == last else 0)
   return jax.tree_util.tree_map_with_path(layer, params), len(order) + more
 
 

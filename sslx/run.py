@@ -39,6 +39,8 @@ def resolve(config, examples, extend=None):
   c.data.name = data.absolute(c.data.name)                  # so that later commands find it
   if c.init:
     c.init = os.path.abspath(os.path.expanduser(c.init))
+  if c.data.labels and os.path.exists(os.path.expanduser(c.data.labels)):
+    c.data.labels = os.path.abspath(os.path.expanduser(c.data.labels))
   if c.data.dir:
     c.data.dir = os.path.abspath(os.path.expanduser(c.data.dir))
   if c.precision == "bfloat16" and c.encoder and c.encoder.get("dtype") is None:

@@ -27,6 +27,7 @@ from sslx import (
   optim,
   run,
 )
+from sslx.evaluate import split as splits
 from sslx.evaluate.watch import watcher
 from sslx.mesh import make_mesh, place
 from sslx.methods import probe
@@ -88,8 +89,11 @@ def load(config, split):
       if not bar.tasks:
         bar.add_task("checking and copying images, once")
       bar.update(bar.task_ids[0], completed=done, total=total)
-    return datasets.load(c.name, split=split, dir=c.dir, size=c.size, fit=c.fit, on_error=c.on_error, seed=config.seed,
-                         limit=c.limit if split == "train" else 0, progress=progress)
+    source = datasets.load(c.name, split=split, dir=c.dir, size=c.size, fit=c.fit, channels=c.get("channels", 0),
+                           limit=c.limit if split == "train" else 0, on_error=c.on_error, seed=config.seed,
+                           progress=progress)
+  few = split == "train" and c.get("labels")
+  return source.take(splits.labelled(few, source.labels, config.seed)) if few else source
 
 
 def check_reads(method, batch):

@@ -9,28 +9,30 @@ import os
 import numpy as np
 
 from sslx import errors, options
-from sslx.data import decode, memory, prepared, source as sources, tfds
+from sslx.data import decode, masks, memory, prepared, source as sources, tfds
 from sslx.data.loader import arrays as arrays, batches as batches, drawn as drawn, parts as parts
 from sslx.data.prepared import directory as directory
 from sslx.data.source import Source as Source, from_array as from_array, numbered as numbered
 
 BUILT_IN = ("digits", "fashion_mnist")
-FORMS = ("tfds:NAME", "folder:PATH", "npz:PATH", "package.module")
+FORMS = ("tfds:NAME", "folder:PATH", "npz:PATH", "masks:PATH", "package.module")
 SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test",
           "val": "validation", "valid": "validation", "validation": "validation"}
 
 
-def load(name, *, split="train", dir=None, size=0, fit="crop", limit=0, on_error="raise", seed=0, progress=None):
+def load(name, *, split="train", dir=None, size=0, fit="crop", channels=0, limit=0, on_error="raise", seed=0,
+         progress=None):
   """A data set as a Source of images [H, W, C], uint8, uint16 or float32 in [0, 1], with labels if it has them.
 
   Args:
-    name: digits | fashion_mnist | tfds:NAME | folder:PATH | npz:PATH | the name of a prepared folder | a dotted name of
-      your own `load(*, split="train", ...)`, which returns a Source or any sequence of dicts of arrays.
+    name: digits | fashion_mnist | tfds:NAME | folder:PATH | npz:PATH | masks:PATH | the name of a prepared folder | a
+      dotted name of your own `load(*, split="train", ...)`, which returns a Source or any sequence of dicts of arrays.
     split: train | test | validation (val, valid). A set with only one held-out part gives it for both names; one with
       none is split 80 to 20, stratified when labelled, the same way everywhere and whatever the seed.
     dir: where prepared sets live; else $TFDS_DATA_DIR, else the user's cache folder.
     size: side in pixels that images are resized to; 0 keeps them, then all must have one shape.
     fit: crop (short side to size, middle kept) | squash (both sides to size).
+    channels: 3 makes RGB of grey images; 0 keeps the channels.
     limit: only the first N examples of a shuffle by `seed`; 0 = all.
     on_error: raise | skip: corrupt images, found once when a folder is prepared.
     progress: called with (files done, files in all) while a folder is prepared.
@@ -45,6 +47,8 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", limit=0, on_error
     raise errors.unknown("data.fit", fit, ("crop", "squash"))
   if on_error not in ("raise", "skip"):
     raise errors.unknown("data.on_error", on_error, ("raise", "skip"))
+  if channels not in (0, 3):
+    raise errors.UsageError(f"data.channels is {channels}; give 3 to make RGB of grey images, or 0 to keep them")
   if size < 0:
     raise errors.UsageError(f"data.size is {size}; give a side in pixels, or 0 to keep the images as they are")
   split, (kind, path) = SPLITS[split], _kind(name, dir)
@@ -56,6 +60,8 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", limit=0, on_error
     meta = prepared.current(name, dir, progress)
     prepared.check(meta, on_error)
     source = prepared.load(meta, split, size, fit)
+  elif kind == "masks":
+    source = masks.load(path, split, size, fit)
   elif kind == "tfds":
     source = tfds.load(path, split, dir, size, fit)
   elif kind == "own":
@@ -63,7 +69,7 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", limit=0, on_error
   else:
     source = _resized({"digits": lambda: memory.digits(split), "fashion_mnist": lambda: _fashion(split, dir, size, fit),
                        "npz": lambda: memory.npz(path, split)}[kind](), size, fit)
-  return sources.subset(source, limit, seed)
+  return sources.subset(sources.coloured(source, channels), limit, seed)
 
 
 def prepare(name, *, dir=None, as_name=None, on_error="raise", progress=None):
@@ -116,13 +122,13 @@ def given(sequence, name="given"):
 def absolute(name):
   """The name of a data set, a folder or file with its whole path, so that it is found from anywhere."""
   kind, _, path = name.partition(":")
-  return f"{kind}:{os.path.abspath(os.path.expanduser(path))}" if kind in ("folder", "npz") else name
+  return f"{kind}:{os.path.abspath(os.path.expanduser(path))}" if kind in ("folder", "npz", "masks") else name
 
 
 def _kind(name, dir):
-  """("folder", PATH), ("npz", PATH), ("tfds", NAME), ("prepared" | "own" | a built-in, name)."""
+  """("folder", PATH), ("npz", PATH), ("masks", PATH), ("tfds", NAME), ("prepared" | "own" | a built-in, name)."""
   kind, colon, path = str(name).partition(":")
-  if colon and kind in ("folder", "npz", "tfds"):
+  if colon and kind in ("folder", "npz", "tfds", "masks"):
     if not path:
       raise errors.UsageError(f"'{name}' is not whole: write {kind}:{'NAME' if kind == 'tfds' else 'PATH'}")
     return kind, path if kind == "tfds" else os.path.expanduser(path)
@@ -135,7 +141,7 @@ def _kind(name, dir):
     return "own", None
   if os.path.exists(os.path.expanduser(name)):
     raise errors.UsageError(f"'{name}' is a path: write {'npz' if os.path.isfile(name) else 'folder'}:{name}")
-  raise options.unknown("data set", name, (*BUILT_IN, *FORMS[:3], *known))
+  raise options.unknown("data set", name, (*BUILT_IN, *FORMS[:4], *known))
 
 
 def _own(name, strict, soft):
@@ -143,9 +149,13 @@ def _own(name, strict, soft):
   factory = options.imported("data set", name, "load")
   known = options.known(factory)
   default = {"split": "train", "size": 0, "fit": "crop"}
-  wanted = {k: v for k, v in strict.items() if k in known or v != default[k]}
+  wanted = {k: v for k, v in strict.items() if k in known or (v != default[k] and k != "size")}
   soft = {k: v for k, v in soft.items() if k in known}
-  return given(options.call("data set", name, factory, **wanted, **soft), name)
+  source, size = given(options.call("data set", name, factory, **wanted, **soft), name), strict["size"]
+  if size and "size" not in known and source.shape[:2] != (size, size):
+    raise errors.UsageError(f"data.size is {size}, but the images of '{name}' are {source.shape[0]}x{source.shape[1]} "
+                            "and its `load` has no option size: give it one, or set data.size=0")
+  return source
 
 
 def _fashion(split, dir, size, fit):

@@ -76,15 +76,21 @@ def resize(pixels, size, fit="crop"):
   high, wide = (size, size) if isinstance(size, int) else size
   if (h, w) == (high, wide):
     return pixels
-  kept = (min(h, w * high / wide), min(w, h * wide / high)) if fit == "crop" else (h, w)
-  top, left = (h - kept[0]) / 2, (w - kept[1]) / 2
-  scaled = lambda x: np.asarray(
-      Image.fromarray(x).resize((wide, high), Image.Resampling.BILINEAR, (left, top, w - left, h - top)))
+  box = window(h, w, (high, wide), fit)
+  scaled = lambda x: np.asarray(Image.fromarray(x).resize((wide, high), Image.Resampling.BILINEAR, box))
   if pixels.dtype == np.uint8 and c == 3:
     return scaled(pixels)
   planes = pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
   out = np.stack([scaled(np.ascontiguousarray(planes[..., i])) for i in range(c)], axis=-1)
   return np.rint(out).astype(np.uint16) if pixels.dtype == np.uint16 else out
+
+
+def window(h, w, size, fit):
+  """(left, top, right, bottom) of what an image of h x w keeps when it is resized to size = (h, w)."""
+  high, wide = size
+  kept = (min(h, w * high / wide), min(w, h * wide / high)) if fit == "crop" else (h, w)
+  top, left = (h - kept[0]) / 2, (w - kept[1]) / 2
+  return left, top, w - left, h - top
 
 
 def _pixels(data, size):

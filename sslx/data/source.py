@@ -97,6 +97,14 @@ def subset(source, limit, seed):
   return source.take(generator(seed).permutation(len(source))[:limit]) if 0 < limit < len(source) else source
 
 
+def coloured(source, channels):
+  """A Source of grey images with their one channel repeated; others, or with channels=0 all, as they are."""
+  if not channels or source.shape is None or source.shape[-1] != 1:
+    return source
+  return dataclasses.replace(source, read=functools.partial(_repeated, source.read, channels),
+                             shape=(*source.shape[:-1], channels))
+
+
 def numbered(source):
   """(the Source with its classes numbered from 0 on, without gaps; their number), or (source, None) if unlabelled.
 
@@ -134,6 +142,11 @@ def digest(*parts):
 
 def _rows(images, rows):
   return {"image": images[rows]}
+
+
+def _repeated(read, channels, rows):
+  found = read(rows)
+  return {**found, "image": np.repeat(found["image"], channels, -1)}
 
 
 def _stack(sequence, rows):

@@ -6,7 +6,7 @@ Each protocol has a file with its frozen settings, version and paper at the top;
 import numpy as np
 
 from sslx import data, errors
-from sslx.evaluate import pixels
+from sslx.evaluate import pixels, stages
 from sslx.evaluate.embed import Embedder, embed, fit_of
 from sslx.evaluate.few_label import FROZEN as FEW_LABEL, few_label, left_out
 from sslx.evaluate.health import FROZEN as HEALTH, health
@@ -17,12 +17,14 @@ from sslx.evaluate.pretext import pretext as pretext
 
 __all__ = ["Embedder", "embed", "evaluate", "few_label", "health", "knn", "linear", "pretext", "rows"]
 
-PROTOCOLS = {"knn": KNN, "linear": LINEAR, "few_label": FEW_LABEL, "health": HEALTH}
+PROTOCOLS = {"knn": KNN, "linear": LINEAR, "few_label": FEW_LABEL, "health": HEALTH, "stages": stages.FROZEN,
+             "stages_ridge": stages.FROZEN_RIDGE}
+USUAL = ("knn", "linear", "few_label", "health")
 CONTENDERS = ("encoder", "random", "raw")
 PART = 1024                                                # images of a Source on the host at once
 
 
-def evaluate(encoder, train, test, *, protocols=tuple(PROTOCOLS), random=None, views=None, seed=0, progress=None):
+def evaluate(encoder, train, test, *, protocols=USUAL, random=None, views=None, seed=0, progress=None):
   """{protocol: {contender: result}} of an encoder record, its `random` twin (if given) and raw pixels, ready for JSON.
 
   train, test: (images as `embed` takes them or a data.Source, which is read in parts, labels [N] or None); without both
@@ -69,7 +71,8 @@ def evaluate(encoder, train, test, *, protocols=tuple(PROTOCOLS), random=None, v
   if labelled:
     sizes["classes"] = len(np.unique(train_y))
     notes += unseen(train_y, test_y)
-  if {"linear", "few_label"} & set(run):
+  probes = {p: probe for p, probe in stages.PROBES.items() if p in run}
+  if {"linear", "few_label", *probes} & set(run):
     reduced = pixels.principal(*raw, width)
     sizes["raw_principal"] = reduced[0].shape[1]
 
@@ -78,7 +81,7 @@ def evaluate(encoder, train, test, *, protocols=tuple(PROTOCOLS), random=None, v
       x, z = raw if name == "raw" else features[name]
       out["knn"][name] = knn(x, train_y, z, test_y)
       step(f"knn, {name}")
-    if {"linear", "few_label"} & set(run):
+    if {"linear", "few_label", *probes} & set(run):
       x, z = reduced if name == "raw" else features[name]
     options = {"standardise": name != "raw", "seed": seed}
     if "linear" in run:
@@ -93,6 +96,13 @@ def evaluate(encoder, train, test, *, protocols=tuple(PROTOCOLS), random=None, v
         out["protocols"]["few_label"].setdefault("C", {}).setdefault(setting, {})[name] = result["C"]
         notes += [] if result["converged"] else [f"few_label {setting}, {name}: L-BFGS stopped before it converged"]
       step(f"few_label, {name}")
+    for protocol, probe in probes.items():
+      layers = {"pixels": None} if name == "raw" else dict.fromkeys(stages.names(records[name]))
+      for layer in layers:
+        a, b = (x, z) if name == "raw" else (of_layer(records[name], v, name, layer) for v in sets)
+        layers[layer] = probe(a, train_y, b, test_y, **options)["accuracy"]
+      out[protocol][name] = layers
+      step(f"{protocol}, {name}")
     if "health" in run:
       form = (lambda v: pixels.raw(v, encoder.shape, fit_of(encoder))) if name == "raw" else (
           lambda v, name=name: finite(name, embed(records[name], v)))
@@ -117,6 +127,12 @@ def features_of(images, records, encoder, done):
   return {name: np.concatenate(v) if len(v) > 1 else v[0] for name, v in found.items()}
 
 
+def of_layer(record, images, name, layer):
+  """Features [N, D] of one layer for images as `embed` takes them, or a Source, which is read in parts."""
+  parts = (part["image"] for part in data.parts(images, PART)) if isinstance(images, data.Source) else (images,)
+  return np.concatenate([finite(name, embed(record, x, layer=layer)) for x in parts])
+
+
 def rows(result):
   """[(protocol, setting, encoder, random, raw)] of evaluate's result for a table; None for what there is not.
 
@@ -130,6 +146,10 @@ def rows(result):
     row("linear", "all labels", result["linear"])
   for setting, values in result.get("few_label", {}).items():
     row("few_label", setting, {c: v["mean"] for c, v in values.items()})
+  for protocol in stages.PROBES:
+    found = result.get(protocol, {})
+    for layer in dict.fromkeys(k for v in found.values() for k in v):
+      row(protocol, layer, {c: v.get(layer) for c, v in found.items()})
   for measure in sorted({m for v in result.get("health", {}).values() for m in v}):
     row("health", measure, {c: v.get(measure) for c, v in result["health"].items()})
   return out

@@ -8,7 +8,7 @@ import jinja2
 from ml_collections import ConfigDict
 
 from sslx import checkpoint, errors, train
-from sslx.report import figures, pictures, record, space, tables, verdict
+from sslx.report import figures, pictures, record, space, tables, transferred, verdict
 
 PAGES = jinja2.Environment(loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent), autoescape=True,
                            trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
@@ -65,10 +65,14 @@ def gather(run):
   kind, _, path = run["environment"]["data"]["name"].partition(":")
   return {
       "run": run, "title": f"{name} on {path.rstrip('/').rpartition('/')[2] or kind}", "line": line,
-      "verdict": verdict.of(run), "changed": changed(run, sources[0]) if sources else None,
+      "verdict": (transferred.of if run["transfer"] else verdict.of)(run),
+      "transfer": transferred.tables(run["transfer"]) if run["transfer"] else None,
+      "predictions": attempt(transferred.pictures, run, sources[1]) if run["transfer"] and sources else (None, None),
+      "changed": changed(run, sources[0]) if sources else None,
       "contenders": figures.CONTENDERS, "accuracies": tables.accuracies(evaluation),
       "others": [(f"{r['data']}, step {r['step']}", rows) for r in run["others"] if (rows := tables.accuracies(r))],
       "notes": evaluation.get("notes", []), "few_label": tables.few_label_charts(evaluation),
+      "stages": tables.stage_charts(evaluation),
       "curves": tables.curves(run["records"]), "views": view, "neighbours": near, "maps": chart,
       "filters": attempt(pictures.filters, encoder.variables) if encoder else (None, no_encoder),
       "health": tables.health(evaluation), "settings": tables.settings(run["config"]),

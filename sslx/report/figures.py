@@ -89,6 +89,20 @@ def few_labels(settings, values, *, xlabel, legend):
   return chart(draw, 500, 320)
 
 
+def stages(names, values):
+  """Accuracy (%) of a probe on each stage, in order; values: {contender: fractions, None for those without}."""
+  def draw(axes, colors):
+    for contender, found in values.items():
+      x = [i for i, v in enumerate(found) if v is not None]
+      axes.plot(x, [100 * found[i] for i in x], color=colors[contender], marker=MARKERS[contender], markersize=4.5,
+                linewidth=1.7, label=CONTENDERS[contender])
+    axes.set_xticks(range(len(names)), names, rotation=90 if len(names) > 8 else 0)
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.set_ylabel("accuracy, %")
+    axes.legend(frameon=False, fontsize=8.5, labelcolor=colors["ink"])
+  return chart(draw, 500, 320)
+
+
 def scatter(points, labels, names):
   """A map of points [N, 2] coloured by class; names of a single character are the markers themselves."""
   def draw(axes, colors):

@@ -10,12 +10,13 @@ PASSING = ("step", "loss", "grad_norm", "lr", "images_per_s", "online_accuracy",
 
 def read(workdir):
   """{"workdir", "path", "config", "environment", "records", "evaluation", "others", "total", "exported", "last",
-  "finished"}.
+  "finished", "transfer"}.
 
   evaluation: that of the run's own data, of the final encoder if there is one, or None; others: all other ones, of
   evaluation.json; total: the planned steps;
   exported: the step of encoder/, or None; last: the newest step that left a trace; finished: the encoder is the run's
-  last word. Raises errors.UsageError for a folder that is not a run's, errors.RunError for a file that cannot be read.
+  last word; transfer: transfer.json, for a task on a pretrained encoder, or None. Raises errors.UsageError for a folder
+  that is not a run's, errors.RunError for a file that cannot be read.
   """
   path = pathlib.Path(workdir)
   if not path.is_dir():
@@ -37,7 +38,7 @@ def read(workdir):
   ended = exported is not None and exported >= last and (exported >= total or config.get("stop", {}).get("plateau"))
   return {"workdir": str(workdir), "path": path, "config": config, "environment": environment, "records": records,
           "evaluation": evaluation, "others": others, "total": total, "exported": exported, "last": last,
-          "finished": bool(ended)}
+          "finished": bool(ended), "transfer": optional(path / "transfer.json")}
 
 
 def series(records, key):

@@ -16,7 +16,8 @@ HEALTH = {  # measure: (title, digits, what it says)
     "uniformity": ("Uniformity", 2, "how evenly the sphere is filled: 0 is collapsed, the lower the better"),
     "alignment": ("Alignment", 3, "squared distance of two views of an image: 0 is perfect, unless all is collapsed")}
 CURVES = {  # key: (title, what it says, options of figures.curve)
-    "loss": ("Loss", "of the pretext task, on the batch of that step", {}),
+    "loss": ("Loss", "of the task, on the batch of that step", {}),
+    "accuracy": ("Accuracy", "on the training batch", {"percent": True}),
     "online_accuracy": ("Online probe", "accuracy on the training batch", {"percent": True}),
     "z_std": ("Spread of the projection", "1 is even, 0 is collapsed", {"floor": 0}),
     "lr": ("Learning rate", "warm-up, then decay", {"floor": 0}),
@@ -26,6 +27,7 @@ CURVES = {  # key: (title, what it says, options of figures.curve)
     "rankme": ("Effective rank during the run", "near 1 is collapsed", {"floor": 0}),
     "feature_std": ("Feature spread during the run", "of the representation: 1 is even, 0 is collapsed", {"floor": 0})}
 PROTOCOLS = {"knn": "kNN", "linear": "Linear probe", "few_label": "Few labels", "health": "Health",
+             "stages": "Stages", "stages_ridge": "Stages (ridge)",
              "sizes": "Sizes and seed"}
 
 
@@ -63,6 +65,20 @@ def few_label_charts(evaluation):
                       for c, v in values.items())
       x = [float(s.rstrip("%")) for s in settings]
       out.append((f"Accuracy against {xlabel}. {alt}", figures.few_labels(x, values, xlabel=xlabel, legend=not out)))
+  return out
+
+
+def stage_charts(evaluation):
+  """[(alt, chart)] of the accuracy of probes on every stage, one for each kind of probe."""
+  out = []
+  for protocol in ("stages", "stages_ridge"):
+    found = (evaluation or {}).get(protocol) or {}
+    names = list(dict.fromkeys(n for c in found for n in found[c] if c != "raw"))
+    if names:
+      values = {c: [v.get(n, v.get("pixels")) for n in names] for c, v in found.items()}
+      alt = "; ".join(f"{figures.CONTENDERS[c]}: " + ", ".join(f"{n} {verdict.percent(found[c][n])}" for n in found[c])
+                      for c in found)
+      out.append((f"{PROTOCOLS[protocol]}. {alt}", figures.stages(names, values)))
   return out
 
 

@@ -43,15 +43,16 @@ def test_parameter_counts_of_dinov2():
   assert count("vit_s", 518, patch=14, position="learned", registers=4, layer_scale=1e-5) == 22_057_344 + 384
 
 
-def test_positions():
+@pytest.mark.parametrize("base", [10000, 10])
+def test_positions(base):
   h, w, width = 2, 3, 8
   want = np.zeros((h * w, width))
   for y in range(h):
     for x in range(w):
       for i in range(width // 4):
-        a, b = x / 10000 ** (4 * i / width), y / 10000 ** (4 * i / width)
+        a, b = x / base ** (4 * i / width), y / base ** (4 * i / width)
         want[y * w + x, [i, 2 + i, 4 + i, 6 + i]] = np.sin(a), np.cos(a), np.sin(b), np.cos(b)
-  np.testing.assert_allclose(vit.sincos(h, w, width), want, atol=1e-12)
+  np.testing.assert_allclose(vit.sincos(h, w, width, base), want, atol=1e-12)
 
 
 def forward(p, x, patch, heads, depth, gelu=lambda y: y * (1 + erf(y / np.sqrt(2))) / 2, pooled=False):

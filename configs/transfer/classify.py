@@ -1,0 +1,24 @@
+"""Classification on a pretrained encoder, beside the same network from scratch.
+
+  sslx transfer --config configs/transfer/classify.py:digits --from runs/simclr --workdir runs/digits --strategy linear
+
+variants: digits, cifar10, tiny; `--config.data.name=folder:photos` for images of your own. The encoder is that of
+--from; what moves is --strategy.
+"""
+
+from sslx import errors, methods, presets
+from sslx.augment import recipes
+
+
+def get_config(arg="digits"):
+  if arg not in ("digits", "cifar10", "tiny"):
+    raise errors.unknown("variant", arg, ("digits", "cifar10", "tiny"))
+  c = presets.make(arg)
+  aug = (recipes.options("mae", scale=(0.3, 1.0), interpolation="bilinear") if arg == "cifar10" else
+         recipes.options("handwriting"))
+  c.method = methods.options("sslx.transfer.classify", aug=aug)
+  c.optim.lr, c.optim.warmup, c.optim.weight_decay = 0.1, 0.05, 1e-4
+  c.online_probe = False
+  if arg == "cifar10":
+    c.total_epochs = 10.0
+  return c

@@ -1,0 +1,71 @@
+"""The part of the page that is about a task on a pretrained encoder: transfer.json in words and tables."""
+
+import numpy as np
+
+from sslx import augment
+from sslx.report import verdict
+from sslx.report.pictures import thumbnail
+from sslx.transfer import run as transfer, segment
+
+MEASURES = {"accuracy": "Accuracy", "miou": "Mean IoU", "pixel_accuracy": "Pixel accuracy", "map": "Mean precision",
+            "label_accuracy": "Accuracy of labels", "r2": "R2"}
+IMAGES = 6                   # of the test set, with their masks
+MAIN = ("accuracy", "miou", "map", "r2")
+SURE = 2                     # standard errors from which a difference is more than chance
+
+
+def of(run):
+  """What `verdict.of` gives, for a run with a transfer.json: did pretraining help?"""
+  found = run["transfer"]
+  strategy, runs = found["strategy"], found["runs"]
+  out = {"status": "unknown", "paragraphs": [f"{found['labels']:,} labelled training images; pretrained encoder: "
+                                              f"{found['source']}."], "next": [], "tiles": []}
+  if found.get("choice"):
+    out["paragraphs"].append(f"The strategy was chosen: {found['choice']['why']}.")
+  if strategy not in runs:
+    return out | {"headline": "Not tested yet, so nobody can say."}
+  measure = next(m for m in MAIN if m in runs[strategy])
+  own, name = runs[strategy][measure], MEASURES[measure].lower()
+  out["tiles"] = [(s, verdict.percent(r[measure]), name) for s, r in runs.items()]
+  if "scratch" not in runs or strategy == "scratch":
+    return out | {"headline": f"{verdict.percent(own)} {name} by {strategy}; nothing to compare with."}
+  gain = own - runs["scratch"][measure]
+  error = sum(r["standard_error"] ** 2 for r in runs.values()) ** 0.5
+  if abs(gain) <= SURE * error:
+    return out | {"status": "mixed", "headline":
+                  f"Hardly: {100 * gain:+.1f} points of {name}, which may be chance (which images were tested)."}
+  return out | {"status": "good" if gain > 0 else "bad", "headline":
+                f"{'Yes' if gain > 0 else 'No'}: {strategy} is {100 * abs(gain):.1f} points of {name} "
+                f"{'above' if gain > 0 else 'below'} the same network from scratch."}
+
+
+def tables(found):
+  """[(title, [strategy], [(name, [text], index of the best)])]: the measures, then those of each class."""
+  runs = found["runs"]
+  shown = lambda values: ["" if v is None else f"{100 * v:.1f}" for v in values]
+  def row(name, values):
+    known = [v for v in values if v is not None]
+    return name, shown(values), values.index(max(known)) if known else None
+  rows = [row(title, [r.get(m) for r in runs.values()]) for m, title in MEASURES.items()
+          if any(m in r for r in runs.values())]
+  classes = list(dict.fromkeys(c for r in runs.values() for c in r.get("classes", {})))
+  each = [row(c, [r.get("classes", {}).get(c) for r in runs.values()]) for c in classes]
+  return [(t, list(runs), part) for t, part in (("On test images, in percent", rows), ("Each class, in percent", each))
+          if part]
+
+
+def pictures(run, source):
+  """{"columns", "rows": [data URI]}: test images, their masks and what each strategy predicts, painted on them."""
+  if run["transfer"]["task"] != "segment":
+    return None
+  options, index = run["config"]["method"], np.linspace(0, len(source) - 1, min(IMAGES, len(source))).astype(int)
+  batch = source.batch(np.unique(index))
+  image = np.asarray(augment.to_float(batch["image"]))
+  paint = lambda mask: np.asarray(segment.painted(image, np.where(mask == options["ignore"], -1, mask),
+                                                  options["num_classes"]))
+  columns = {"image": image, "mask": paint(batch["mask"].astype(int))}
+  for strategy in run["transfer"]["runs"]:
+    beside = strategy == transfer.SCRATCH != run["transfer"]["strategy"]
+    folder = run["path"] / transfer.SCRATCH if beside else run["path"]
+    columns[f"prediction of {strategy}"] = paint(transfer.predictor(folder)(batch["image"]).argmax(-1))
+  return {"columns": list(columns), "rows": [[thumbnail(x[i]) for x in columns.values()] for i in range(len(image))]}

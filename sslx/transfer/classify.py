@@ -1,0 +1,112 @@
+"""Classification on a pretrained encoder: a linear head on its representation, or on one of its stages."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from sslx import augment, errors
+from sslx.augment import recipes
+from sslx.evaluate import labels
+from sslx.transfer import downstream, run, stages
+
+RESIZED = True               # images are brought to the size of the pretraining
+
+
+class Classifier(nn.Module):
+  """x [B, H, W, C] -> logits [B, K]. still: the encoder runs as in evaluation, and its features are standardised.
+
+  layer: the stage whose mean over space is classified, "" for the representation.
+  """
+  encoder: Any
+  classes: int
+  layer: str = ""
+  still: bool = False
+
+  @nn.compact
+  def __call__(self, x, train=False):
+    if self.layer:
+      found = self.encoder.features(x, train and not self.still)
+      if self.layer not in found:
+        raise errors.unknown("layer", self.layer, found)
+      h = found[self.layer]
+      h = jnp.mean(h, range(1, h.ndim - 1), dtype=jnp.promote_types(h.dtype, jnp.float32))
+    else:
+      h = self.encoder(x, train and not self.still)
+    h, wide = h.astype(jnp.promote_types(h.dtype, jnp.float32)), jnp.result_type(float)
+    if self.still:                                           # Doersch et al., 2015: features of any scale
+      h = nn.BatchNorm(use_running_average=not train, momentum=0.9, use_scale=False, use_bias=False, param_dtype=wide,
+                       name="norm")(h)
+    return nn.Dense(self.classes, param_dtype=wide, kernel_init=nn.initializers.normal(0.01), name="head")(h)
+
+
+def make(encoder, *, source="", weights="", strategy="linear", layer="", num_classes=0, mixup=0.0, cutmix=0.0,
+         smoothing=0.0, ema=0.0, aug=recipes.mae()):
+  """A classifier on `encoder`, trained with cross-entropy.
+
+  Args:
+    source, weights, strategy, ema: see downstream.make.
+    layer: "stage1", "stage2", ... to classify the mean of that stage in place of the representation (linear alone).
+    num_classes: of the set; a run fills it in.
+    mixup, cutmix: alpha of the mix of pairs (Zhang et al., 2018; Yun et al., 2019), 0 for none; with both, each image
+      gets one of the two.
+    smoothing: of the labels.
+    aug: (key, image) -> view; each image is seen once a step.
+  """
+  still = stages.parse(strategy)[0] == "linear"
+  check_layer(layer, strategy)
+  net = Classifier(encoder, num_classes, layer, still)
+
+  def views(rng, batch):
+    r_aug, r_mix = jax.random.split(rng)
+    image = recipes.views(aug, r_aug, batch["image"], number=1)[0][:, 0]
+    target = optax.smooth_labels(jax.nn.one_hot(batch["label"], num_classes, dtype=image.dtype), smoothing)
+    image, target = mixed(r_mix, image, target, mixup, cutmix)
+    return {"image": image, "target": target, "label": batch["label"]}
+
+  def objective(z, views):
+    loss = optax.softmax_cross_entropy(z, views["target"].astype(z.dtype)).mean()
+    return loss, {"accuracy": (z.argmax(-1) == views["label"]).mean(dtype=z.dtype)}
+
+  return downstream.make(net, views, objective, source=source, weights=weights, strategy=strategy, ema=ema,
+                         show=lambda z, views: {"view": views["image"]})
+
+
+def check_layer(layer, strategy):
+  """A UsageError for a stage that is read while the encoder moves."""
+  if layer and stages.parse(strategy)[0] != "linear":
+    raise errors.UsageError(f"layer={layer} reads a stage of a frozen encoder: it goes with the strategy linear, not "
+                            f"{strategy}")
+
+
+def mixed(rng, image, target, mixup, cutmix):
+  """Images [B, H, W, C] and targets [B, K] mixed with those before them, by one of the two kinds where both are on."""
+  r_kind, r_mixup, r_cutmix = jax.random.split(rng, 3)
+  made = ([augment.random_mixup(r_mixup, image, alpha=mixup)] if mixup else []) + (
+      [augment.random_cutmix(r_cutmix, image, alpha=cutmix)] if cutmix else [])
+  if not made:
+    return image, target
+  first, last = made[0], made[-1]                            # the partner is the same in both
+  pick = jax.random.bernoulli(r_kind, 0.5, (len(image),))
+  image = jnp.where(pick[:, None, None, None], first[0], last[0])
+  weight = jnp.where(pick, first[2], last[2])[:, None]
+  return image, weight * target + (1 - weight) * target[first[1]]
+
+
+def measure(predict, train, test, options):
+  """{"accuracy", "classes": {name: accuracy}, "examples", "standard_error"} of logits predict(images).
+
+  On a labelled test Source, that is. Test images of classes that the training Source does not have count as wrong.
+  """
+  if test.labels is None:
+    raise errors.UsageError(f"the test split of {test.name} has no labels to test with")
+  classes, _, truth = labels.encode(train.labels, test.labels)
+  right = run.outputs(predict, test).argmax(-1) == truth
+  names = test.class_names or ()
+  name = lambda c: str(names[c]) if 0 <= c < len(names) else str(c)
+  error = (right.mean() * (1 - right.mean()) / len(test)) ** 0.5
+  return {"accuracy": float(right.mean()), "examples": len(test), "standard_error": float(error),
+          "classes": {name(c): float(right[truth == i].mean()) for i, c in enumerate(classes) if np.any(truth == i)}}
