@@ -35,7 +35,7 @@ OURS = {  # name: (library, encoder, its options, side of the images)
     "ResNet-50, width 32": ("timm", "resnet50", {"width": 32}, 96),
     "ResNet-34, small images": ("torchvision", "resnet34", {"stem": "small_pad2"}, 32),
     "ViT-Ti/8, sine-cosine positions": ("timm", "vit_ti", {"patch": 8}, 64),
-    "ViT-B/16, sine-cosine positions": ("torchvision", "vit_b", {"depth": 2}, 64),
+    "ViT-B/16, sine-cosine positions": ("torchvision", "vit_b", {}, 64),
     "ViT-Ti/8, all of the newer options": ("timm", "vit_ti", {
         "patch": 8, "depth": 3, "registers": 4, "position": "learned", "layer_scale": 0.1, "qk_norm": True,
         "mlp": "swiglu", "scan": True}, 64),
