@@ -8,7 +8,8 @@
 Every case makes a model with random weights by the library's own class, saves it as that library does, and computes its
 features of four photos (scikit-learn's, cut to pieces) with PyTorch on CPU in float32. `sslx import` reads the file;
 features and the last map, train=False, are compared. `sslx export` writes it again, and a fresh model loads that with
-load_state_dict(strict=True). The results go to experiments/results/interop.{json,md}.
+load_state_dict(strict=True). Then encoders of ours with random weights go out, into models made by the lines that the
+export prints. The results go to experiments/results/interop.{json,md}.
 """
 
 import argparse
@@ -22,11 +23,31 @@ import jax
 import numpy as np
 
 import sslx
-from sslx import checkpoint
+from sslx import checkpoint, config, encoders, interop
 
 HERE = pathlib.Path(__file__).parent
 RESULTS = HERE / "results" / "interop.json"
 PEER = HERE / "peers" / "weights_torch.py"
+
+
+OURS = {  # name: (library, encoder, its options, side of the images)
+    "ResNet-18, width 16, small images": ("timm", "resnet18", {"width": 16, "stem": "small"}, 32),
+    "ResNet-50, width 32": ("timm", "resnet50", {"width": 32}, 96),
+    "ResNet-34, small images": ("torchvision", "resnet34", {"stem": "small_pad2"}, 32),
+    "ViT-Ti/8, sine-cosine positions": ("timm", "vit_ti", {"patch": 8}, 64),
+    "ViT-B/16, sine-cosine positions": ("torchvision", "vit_b", {}, 64),
+    "ViT-Ti/8, all of the newer options": ("timm", "vit_ti", {
+        "patch": 8, "depth": 3, "registers": 4, "position": "learned", "layer_scale": 0.1, "qk_norm": True,
+        "mlp": "swiglu", "scan": True}, 64),
+    "ViT-Ti/8, mean, no positions": ("timm", "vit_ti", {"patch": 8, "pool": "mean", "registers": 2,
+                                                        "position": "none"}, 64),
+    "ViT-Ti/8, norm of the mean, class token": ("timm", "vit_ti", {
+        "patch": 8, "pool": "mean", "class_token": True, "norm": "pooled", "mlp": "gelu_tanh"}, 64),
+    "ConvNeXt-T, width 16, stem 1": ("timm", "convnext_tiny", {"width": 16, "stem": 1}, 32),
+    "ConvNeXt atto, width 16": ("timm", "convnext_atto", {"width": 16}, 64),
+    "ConvNeXt-S": ("torchvision", "convnext_small", {}, 64),
+    "VGG-11": ("torchvision", "vgg11", {}, 64),
+    "AlexNet, small images": ("torchvision", "alexnet", {"stem": "small"}, 31)}
 
 
 def photos(number=4, side=224):
@@ -46,7 +67,7 @@ def run(case, python, folder):
   folder.mkdir()
   np.save(folder / "images.npy", photos())
   peer = lambda *a: subprocess.run([python, str(PEER), *a, "--case", case, "--images", str(folder / "images.npy"),
-                                    "--folder", str(folder)], check=True, capture_output=True, text=True).stdout
+                                    "--folder", str(folder)], check=True, stdout=subprocess.PIPE, text=True).stdout
   peer("make")
   c = checkpoint.read_json(folder / "case.json")
   encoder = sslx.import_weights(folder / c["file"], folder / "run", source=c["source"], encoder=c["encoder"],
@@ -66,6 +87,31 @@ def run(case, python, folder):
   return row
 
 
+def ours(case, python, folder):
+  """One of OURS: how far its features are from those of the library's model with the exported weights."""
+  to, name, options, size = OURS[case]
+  folder.mkdir()
+  module = encoders.make(name, **options)
+  rng, x = np.random.default_rng(0), photos()[:, :size, :size].astype(np.float32) / 255
+  draw = lambda path, s: np.asarray(rng.uniform(0.5, 1.5, s.shape) if path[-1].key in ("scale", "var") else
+                                    rng.normal(0, np.prod(s.shape[:-1]) ** -0.5 if path[-1].key == "kernel" else 0.2,
+                                               s.shape), np.float32)
+  variables = jax.tree_util.tree_map_with_path(draw, jax.eval_shape(module.init, jax.random.key(0), x))
+  c = config.default()
+  c.encoder = encoders.options(name, **options)
+  checkpoint.export_encoder(folder / "encoder", variables, checkpoint.spec_of(
+      config.plain(c), {"data": {"name": "given", "shape": [size, size, 3]}, "versions": {}}) | {"step": 0})
+  record = sslx.export_weights(folder, to, folder / "out.safetensors")
+  (folder / "recipe.py").write_text("\n".join(interop.recipe(record)))
+  np.save(folder / "x.npy", (x - module.mean) / module.std)
+  want = jax.jit(lambda v, x: module.apply(v, x, train=False))(variables, x)
+  found = subprocess.run([python, str(PEER), "ours", "--folder", str(folder)], check=True, stdout=subprocess.PIPE,
+                         text=True).stdout
+  found = np.asarray(json.loads(found))
+  return {"case": case, "ours": to, "pooled": float(np.abs(want - found).max()),
+          "pooled_largest": float(np.abs(want).max())}
+
+
 def table(rows):
   """The results as Markdown."""
   v = rows[0]["versions"]
@@ -75,11 +121,15 @@ def table(rows):
            f"torch {v['torch']}, timm {v['timm']}, torchvision {v['torchvision']}.", "",
            "| encoder, file | read | pooled differs by | of at most | map differs by | of at most | out again | "
            "tensors | identical |", "|" + "---|" * 9]
-  for r in rows:
+  for r in (r for r in rows if "ours" not in r):
     lines.append(f"| {r['case']} | {r['keys']} keys | **{r['pooled']:.1e}** | {r['pooled_largest']:.1f} | "
                  f"**{r['grid']:.1e}** | {r['grid_largest']:.1f} | "
                  + (f"{r['to']}, strict | {r['tensors']} | {'all' if r['identical'] else ', '.join(r['differ'])} |"
                     if "to" in r else "| | |"))
+  lines += ["", "Encoders of ours with random weights, in models made by the lines that `sslx export` prints, loaded",
+            "strictly:", "", "| encoder | library | pooled differs by | of at most |", "|" + "---|" * 4]
+  lines += [f"| {r['case']} | {r['ours']} | **{r['pooled']:.1e}** | {r['pooled_largest']:.1f} |"
+            for r in rows if "ours" in r]
   return "\n".join(lines) + "\n"
 
 
@@ -88,13 +138,14 @@ def main():
   p.add_argument("--python", default=str(HERE.parent / ".venv-peers/bin/python"), help="of the peers' environment")
   p.add_argument("--cases", nargs="+", help="some of them (default: all); `weights_torch.py list` names them")
   args = p.parse_args()
-  names = json.loads(subprocess.run([args.python, str(PEER), "list"], check=True, capture_output=True,
+  names = json.loads(subprocess.run([args.python, str(PEER), "list"], check=True, stdout=subprocess.PIPE,
                                     text=True).stdout)
+  names += OURS
   if not args.cases:
     RESULTS.unlink(missing_ok=True)
   for case in args.cases or names:
     with tempfile.TemporaryDirectory() as folder:
-      row = run(case, args.python, pathlib.Path(folder) / "case")
+      row = (ours if case in OURS else run)(case, args.python, pathlib.Path(folder) / "case")
     print(json.dumps({k: v for k, v in row.items() if k != "versions"}), flush=True)
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     found = [r for r in found if r["case"] != case] + [row]

@@ -13,7 +13,7 @@ PLACES = {  # of the stem, of what makes a stage smaller, of a stage's blocks, o
     "authors": ("downsample_layers.0.{}", "downsample_layers.{}.{}", "stages.{}.{}.", "norm"),
     "torchvision": ("features.0.{}", "features.{}.{}", "features.{}.{}.", "classifier.0")}
 BLOCK["timm pointwise"], PLACES["timm pointwise"] = BLOCK["timm"], PLACES["timm"]      # MLPs of 1x1 convolutions
-POINTWISE = [((2, 2, 6, 2), 40), ((2, 2, 6, 2), 48), ((2, 2, 6, 2), 64), ((2, 2, 8, 2), 80)]     # timm's small V1
+POINTWISE = ((2, 2, 6, 2), (2, 2, 8, 2))                   # blocks of timm's atto, femto, pico and nano
 
 
 def column(ours, theirs, layout):
@@ -68,8 +68,7 @@ def recognised(shapes, source):
 
 def laid_out(module, to):
   """See resnet.laid_out."""
-  small = to == "timm" and not module.second and (module.blocks, module.width) in POINTWISE
-  return "timm pointwise" if small else to
+  return "timm pointwise" if to == "timm" and module.blocks in POINTWISE else to
 
 
 def refused(module, to):

@@ -71,6 +71,7 @@ def recipe(record):
   if model["name"] is None:
     return [f"# {to} has no model of this shape by name; one of its classes takes the weights", *model["then"]]
   options = "".join(f", {k}={v!r}" for k, v in model["options"].items())
+  options += "".join(f", {k}={v}" for k, v in model.get("classes", {}).items())
   make = f"timm.create_model({model['name']!r}{options})" if to == "timm" else (
       f"torchvision.models.{model['name']}({options.removeprefix(', ')})")
   return [f"model = {make}", *model["then"]]

@@ -47,16 +47,22 @@ def refused(module, to):
 
 
 def call(module, to, shape):
-  """How the library makes the model that the exported weights fit: {"name": None where it has none, "options", "then":
-  lines of Python}."""
-  like = (module.blocks, module.bottleneck, *([module.inner] if module.inner > 1 else []))
+  """How the library makes the model that exported weights fit: {"name": None where it has none, "options", "classes":
+  options that are Python, "then": lines of Python}."""
+  like, width = (module.blocks, module.bottleneck, *([module.inner] if module.inner > 1 else [])), module.width
   name = next((n for n, v in resnet.VARIANTS.items() if v == like and n != "resnet10"), None)
+  conv_ = lambda *a: f"torch.nn.Conv2d({', '.join(map(str, a))}, bias=False)"
   options = {"num_classes": 0} if to == "timm" else {}
-  if module.width != 64 and to == "timm":
-    options |= {"channels": [module.width * 2 ** i for i in range(4)], "stem_width": module.width}
   then = ["model.fc = torch.nn.Identity()"] if to == "torchvision" else []
   if module.stem != "imagenet":
     border = 2 if module.stem == "small_pad2" else 1
-    then += [f"model.conv1 = torch.nn.Conv2d({shape[2]}, {module.width}, 3, 1, {border}, bias=False)",
-             "model.maxpool = torch.nn.Identity()"]
-  return {"name": None if to == "torchvision" and module.width != 64 else name, "options": options, "then": then}
+    then += [f"model.conv1 = {conv_(shape[2], width, 3, 1, border)}", "model.maxpool = torch.nn.Identity()"]
+  elif width != 64 or shape[2] != 3:
+    then += [f"model.conv1 = {conv_(shape[2], width, 7, 2, 3)}"]
+  if width != 64:                                          # timm's stem has 64 channels, whatever the stages
+    options |= {"channels": [width * 2 ** i for i in range(4)]}
+    first = (width, width * module.inner, 1) if module.bottleneck else (width, width, 3, 1, 1)
+    then += [f"model.bn1 = torch.nn.BatchNorm2d({width})", f"model.layer1[0].conv1 = {conv_(*first)}",
+             f"model.layer1[0].downsample[0] = {conv_(width, 4 * width, 1)}" if module.bottleneck else
+             "model.layer1[0].downsample = None"]
+  return {"name": None if to == "torchvision" and width != 64 else name, "options": options, "then": then}

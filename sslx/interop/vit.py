@@ -195,8 +195,8 @@ def call(module, to, shape):
     options |= {"pos_embed": "none"}
   if block["mlp"] == "gelu_tanh":
     options |= {"act_layer": "gelu_tanh"}
-  then = []
+  classes = {}
   if block["mlp"] == "swiglu":
     options["mlp_ratio"] = 2 * (-(-block["hidden"] * 2 // 24) * 8) / module.width
-    then = ["mlp_layer=timm.layers.SwiGLUPacked and act_layer=torch.nn.SiLU belong to the options"]
-  return {"name": "vit_base_patch16_224", "options": options, "then": then}
+    classes = {"mlp_layer": "timm.layers.SwiGLUPacked", "act_layer": "torch.nn.SiLU"}
+  return {"name": "vit_base_patch16_224", "options": options, "classes": classes, "then": []}
