@@ -4,9 +4,10 @@
   python experiments/zoo.py --runs runs/zoo --shard 0/2          # half of the runs, in one of two processes
   python experiments/zoo.py --runs runs/zoo --table              # the table and the picture, from what is there
 
-Each method has its config's own hyperparameters (configs/METHOD.py:digits); encoder, steps and batch are the same for
-all. Figures go to experiments/results/zoo.{json,md,png}. A finished run is not made again: remove its folder when its
-config has changed.
+Each method has its config's own hyperparameters (configs/METHOD.py:digits); steps and batch are the same for all, and
+the encoder is, but that methods of a ViT keep their config's and have VIT's steps. Figures go to
+experiments/results/zoo.{json,md,png}, in place of the same run's before. A finished run is not made again: remove its
+folder when its config has changed.
 """
 
 import argparse
@@ -18,8 +19,11 @@ import time
 from sslx import checkpoint, config, data, evaluate, log, methods, train
 
 HERE = pathlib.Path(__file__).parent
-BUDGET = ["--config.total_steps=300", "--config.batch_size=128", "--config.encoder.name=resnet10",
-          "--config.encoder.width=16", "--config.log.every=10", "--config.checkpoint.every=300"]
+BUDGET = ["--config.total_steps=300", "--config.batch_size=128", "--config.log.every=10",
+          "--config.checkpoint.every=300"]
+RESNET = ["--config.encoder.name=resnet10", "--config.encoder.width=16"]
+VIT = ["--config.total_steps=400", "--config.checkpoint.every=400"]             # methods that need a ViT keep theirs
+FIRST = "ResNet-10"                                          # of rows that do not say
 MEASURES = ("one", "ten", "knn")
 ELSEWHERE = {"colorization": "digits are grey", "rotation": "a turned 6 is a 9, a 0, 1 or 8 itself",
              "super_resolution": "an image of 4x4 pixels is no digit"}             # in experiments/pretext.py
@@ -37,16 +41,18 @@ def run(method, seed, workdir):
   out = pathlib.Path(workdir) / "zoo.json"
   if out.exists():
     return json.loads(out.read_text())
-  c = config.override(config.load(f"{HERE.parent}/configs/{method}.py:digits"), [
-      *BUDGET, f"--config.seed={seed}", "--config.online_probe=False"])
+  c = config.load(f"{HERE.parent}/configs/{method}.py:digits")
+  own, token = c.encoder.name.startswith("vit"), c.encoder.get("pool") == "token"
+  c = config.override(c, [*BUDGET, *(VIT if own else RESNET), f"--config.seed={seed}", "--config.online_probe=False"])
   begun = time.monotonic()
   encoder = train.train(c, workdir)
   (x, y, _), (test_x, test_y, _) = (data.arrays(data.load("digits", split=s)) for s in ("train", "test"))
   features = lambda e: (evaluate.embed(e, x), y, evaluate.embed(e, test_x), test_y)
   random = checkpoint.random_encoder(encoder)
   records = [r for r in log.read(f"{workdir}/metrics.jsonl") if "loss" in r]
-  result = {"method": method, "seed": seed, "encoder": measures(*features(encoder), seed),
-            "random": measures(*features(random), seed), "health": evaluate.health(evaluate.embed(encoder, x)),
+  result = {"method": method, "seed": seed, "network": f"ViT{', class token' * token}" if own else FIRST,
+            "encoder": measures(*features(encoder), seed), "random": measures(*features(random), seed),
+            "health": evaluate.health(evaluate.embed(encoder, x)),
             "images_per_s": statistics.median(r["images_per_s"] for r in records),
             "seconds": time.monotonic() - begun, "final_loss": records[-1]["loss"]}
   checkpoint.write_json(out, result)
@@ -62,6 +68,10 @@ def raw(seed):
   return measures(low[0], y, low[1], test_y, seed, standardise=False)
 
 
+def network_of(row):
+  return row.get("network", FIRST)
+
+
 def summary(rows):
   """{method: {"one": (mean, deviation), ..., "short": where the gain over random is within the seeds' deviation}}."""
   out = {}
@@ -72,6 +82,7 @@ def summary(rows):
     gain = {m: [r["encoder"][m] - r["random"][m] for r in mine] for m in MEASURES}
     out[name] = {m: (statistics.fmean(v), spread(v)) for m, v in value.items()} | {
         "short": [m for m in MEASURES if statistics.fmean(gain[m]) <= spread(gain[m])], "seeds": len(mine),
+        "network": network_of(mine[0]),
         "seconds": statistics.fmean(r["seconds"] for r in mine),
         **{k: statistics.fmean(r["health"][k] for r in mine) for k in ("feature_std", "effective_rank")}}
   return dict(sorted(out.items(), key=lambda item: -item[1]["one"][0]))
@@ -82,21 +93,22 @@ def table(results, baselines):
   note = lambda r: f" (within a deviation of random: {', '.join(NAMES[m] for m in r['short'])})" if r["short"] else ""
   show = lambda pair: f"{100 * pair[0]:.1f} ± {100 * pair[1]:.1f}"
   lines = ["# Every method under one budget", "",
-           "`python experiments/zoo.py --runs runs/zoo`: scikit-learn's digits (1,437 / 360), ResNet-10 at width 16,",
-           "300 steps of 128; accuracy in percent on the test split, mean and deviation over seeds. Hyperparameters",
-           "are those of configs/METHOD.py:digits. Seconds: the whole run, compilation and evaluation too. supcon and",
-           "supervised train on all labels. A method whose gain over the random encoder of the same seed is within one",
+           "`python experiments/zoo.py --runs runs/zoo`: scikit-learn's digits (1,437 / 360), 300 steps of 128;",
+           "accuracy in percent on the test split, mean and deviation over seeds. ResNet-10 has width 16; the ViT, of",
+           "methods that hide patches, width 96, depth 4, patches of 2, and 400 steps. Hyperparameters are those of",
+           "configs/METHOD.py:digits. Seconds: the whole run, compilation and evaluation too. supcon and supervised",
+           "train on all labels. A method whose gain over the random encoder of its kind and seed is within one",
            "deviation of the seeds says so. kNN reads all labels: there raw pixels are hard to beat. Not here but in",
            "[pretext.md](pretext.md), on larger images:", "", *(f"- {m}: {why}" for m, why in ELSEWHERE.items()), "",
-           "| method | seeds | one label a class | ten labels a class | kNN | feature deviation | effective rank "
-           "| seconds |",
-           "|" + "---|" * 8]
+           "| method | encoder | seeds | one label a class | ten labels a class | kNN | feature deviation "
+           "| effective rank | seconds |",
+           "|" + "---|" * 9]
   for name, r in results.items():
-    lines.append(f"| {name}{note(r)} | {r['seeds']} | {show(r['one'])} | "
+    lines.append(f"| {name}{note(r)} | {r['network']} | {r['seeds']} | {show(r['one'])} | "
                  f"{show(r['ten'])} | {show(r['knn'])} | {r['feature_std']:.2f} | {r['effective_rank']:.1f} | "
                  f"{r['seconds']:.0f} |")
   for name, r in baselines.items():
-    lines.append(f"| *{name}* | | {show(r['one'])} | {show(r['ten'])} | {show(r['knn'])} | | | |")
+    lines.append(f"| *{name}* | | | {show(r['one'])} | {show(r['ten'])} | {show(r['knn'])} | | | |")
   return "\n".join(lines) + "\n"
 
 
@@ -111,28 +123,30 @@ def picture(results, baselines, path):
   for ax, m in zip(axes, MEASURES, strict=True):
     mean, deviation = zip(*(results[n][m] for n in names), strict=True)
     ax.barh(names, [100 * v for v in mean], xerr=[100 * v for v in deviation], color="#4477aa", height=0.7)
-    for (name, r), style in zip(baselines.items(), ("--", ":"), strict=False):
+    for (name, r), style in zip(baselines.items(), ("--", ":", "-."), strict=False):
       ax.axvline(100 * r[m][0], color="#cc3311", linestyle=style, label=name)
     ax.set_title(NAMES[m], fontsize=10)
     ax.set_xlim(0, 100)
     ax.margins(y=0.01)
     ax.spines[["top", "right"]].set_visible(False)
-  figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside upper right", ncols=2)
+  figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside upper right", ncols=3)
   figure.supxlabel("test accuracy, percent", fontsize=9)
   figure.savefig(path, dpi=120)
 
 
 def collect(rows):
-  """Writes the table and the picture."""
-  results = summary(rows)
-  seeds = sorted({r["seed"] for r in rows})
-  many = lambda values: (statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
-  pixels = [raw(s) for s in seeds]
-  baselines = {"raw pixels": {m: many([p[m] for p in pixels]) for m in MEASURES},
-               "random encoder": {m: many([r["random"][m] for r in rows if r["method"] == rows[0]["method"]])
-                                  for m in MEASURES}}
+  """Puts rows into the results, in place of the same runs' before, and writes the table and the picture."""
   out = HERE / "results"
-  checkpoint.write_json(out / "zoo.json", {"budget": BUDGET, "runs": rows,
+  found = {(r["method"], r["seed"]): r for r in [*json.loads((out / "zoo.json").read_text())["runs"], *rows]}
+  rows = [found[key] for key in sorted(found)]
+  results, seeds = summary(rows), sorted({r["seed"] for r in rows})
+  many = lambda found: {m: (statistics.fmean(v), statistics.stdev(v) if len(v) > 1 else 0.0)
+                        for m in MEASURES for v in [[f[m] for f in found]]}
+  pixels, baselines = [raw(s) for s in seeds], {}
+  for row in rows:                                           # a random encoder of a kind is the same in all methods
+    baselines.setdefault(f"random {network_of(row)}", {})[row["seed"]] = row["random"]
+  baselines = {"raw pixels": many(pixels)} | {name: many(list(f.values())) for name, f in baselines.items()}
+  checkpoint.write_json(out / "zoo.json", {"budget": BUDGET, "budget_vit": VIT, "runs": rows,
                                            "raw": dict(zip(seeds, pixels, strict=True))})
   checkpoint.write_text(out / "zoo.md", table(results, baselines))
   picture(results, baselines, out / "zoo.png")

@@ -12,9 +12,10 @@ _HOME = {  # name at the top level -> module that defines it; imported when firs
     "make_step": "train", "TrainState": "train",
     "load_encoder": "checkpoint", "Encoder": "checkpoint",
     "embed": "evaluate", "Embedder": "evaluate", "Method": "methods.base",
+    "import_weights": "interop", "export_weights": "interop",
 }
-_PARTS = ("augment", "checkpoint", "config", "data", "encoders", "errors", "evaluate", "heads", "losses", "methods",
-          "optim", "report", "train", "transfer")
+_PARTS = ("augment", "checkpoint", "config", "data", "encoders", "errors", "evaluate", "heads", "interop", "losses",
+          "methods", "optim", "report", "train", "transfer")
 
 
 def __getattr__(name):

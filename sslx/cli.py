@@ -1,5 +1,5 @@
-"""The command line: sslx pretrain | transfer | evaluate | embed | report | gallery | data | list. Exit codes: 0 done,
-1 a failure, 2 wrong use, 3 stopped by a signal with everything saved."""
+"""The command line: sslx pretrain | transfer | evaluate | embed | report | import | export | gallery | data | list.
+Exit codes: 0 done, 1 a failure, 2 wrong use, 3 stopped by a signal with everything saved."""
 
 import argparse
 import os
@@ -84,6 +84,31 @@ def parser():
   p = command("report", report, "Write DIR/report.html: verdict, tables, curves, views, neighbours, a map.")
   p.add_argument("--workdir", required=True, metavar="DIR")
   p.add_argument("--out", metavar="FILE", help="default: DIR/report.html")
+
+  p = command("import", import_, "Make a workdir of somebody's weights: evaluate, embed and report work on it, and a "
+              "run can start from it.\n\nsslx import dino_vits16.pth --from dino --encoder vit_s --workdir runs/dino\n"
+              "A file that sslx exported needs no more than --workdir.")
+  p.add_argument("file", metavar="FILE", help=".safetensors, .npz, or PyTorch's .pth, .pt, .ckpt, of which nothing is "
+                 "ever run; these need `pip install 'sslx[torch]'`")
+  p.add_argument("--from", dest="source", metavar="SOURCE", help="whose layout: timm, torchvision, dino, ibot, dinov2, "
+                 "mae, mocov3, simclr, solo-learn, lightly, vissl or big_vision (default: the first that fits)")
+  p.add_argument("--encoder", metavar="NAME", help="what the file holds: `sslx list encoders`")
+  p.add_argument("--workdir", required=True, metavar="DIR", help="folder to be made")
+  p.add_argument("--size", type=int, default=0, metavar="S", help="side of the images in pixels (default: 224)")
+  p.add_argument("--options", nargs="+", default=[], metavar="KEY=VALUE", help="of the encoder, where the file does "
+                 "not show them: width=16, pool=mean, 'mean=(0.5,)'")
+  p.add_argument("--data", metavar="NAME", help="the data set that evaluate, embed and report take by default")
+  p.add_argument("--prefix", metavar="PREFIX", help="what stands before the encoder's keys, in place of the source's")
+  p.add_argument("--heads", nargs="+", default=[], metavar="PREFIX", help="further keys that are left out")
+
+  p = command("export", export, "Write the encoder alone, for another library, and a JSON record beside it.\n\n"
+              "sslx export --workdir runs/mine --to timm --out encoder.safetensors")
+  p.add_argument("--workdir", required=True, metavar="DIR", help="of a run, or a file that --to safetensors wrote")
+  p.add_argument("--to", required=True, choices=("timm", "torchvision", "safetensors", "stablehlo"),
+                 metavar="timm|torchvision|safetensors|stablehlo", help="a state dict for their load_state_dict("
+                 "strict=True), our own names for sslx.load_encoder, or a program that runs without this library")
+  p.add_argument("--out", required=True, metavar="FILE", help=".safetensors, .npz or .pth; any name for stablehlo")
+  p.add_argument("--step", metavar="N|best", help="a checkpoint in place of the final encoder")
 
   p = command("gallery", gallery, "Show the augmentations on images of a data set: every operation at several "
               "strengths, every recipe.\n\nThe page needs nothing but itself: "
@@ -211,6 +236,33 @@ def report(args):
   """sslx report"""
   from sslx import log, report as reports
   log.say(f"written: {reports.write(args.workdir, out=args.out)}")
+
+
+def import_(args):
+  """sslx import"""
+  from sslx import interop, log
+  found = interop.import_weights(
+      args.file, args.workdir, encoder=args.encoder, source=args.source, size=args.size, data=args.data,
+      options=interop.parsed(args.options), prefix=args.prefix, heads=tuple(args.heads)).spec
+  source = found["source"]
+  if "keys" in source:
+    log.say(f"{found['encoder']['name']} from {source['keys']} keys"
+            + (f" below {source['prefix']}" if source["prefix"] else "") + f", in the layout of {source['from']}")
+  for what, keys in (("heads, left out", source.get("heads")), ("beside the encoder, left out", source.get("beside"))):
+    if keys:
+      log.say(f"{what}: {', '.join(keys if args.debug else interop.grouped(keys))}")
+  log.say(f"done: the encoder is in {args.workdir}/encoder; next: sslx evaluate --workdir {args.workdir}"
+          + ("" if found["data"]["name"] != "given" else " --data NAME"))
+
+
+def export(args):
+  """sslx export"""
+  from sslx import interop, log
+  step = int(args.step) if args.step and args.step.isdigit() else args.step
+  record = interop.export_weights(args.workdir, args.to, args.out, step=step)
+  log.say(f"written: {args.out} and {args.out}.json")
+  for line in interop.recipe(record) if "model" in record else []:
+    log.say(f"  {line}")
 
 
 def gallery(args):

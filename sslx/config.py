@@ -27,6 +27,8 @@ def default():
   c.total_steps = 0               # length of the run in steps, or ...
   c.total_epochs = 0.0            # ... in passes over the training split: set one of the two
   c.batch_size = 256
+  c.init = ""                     # a workdir or exported file whose encoder the run starts from; "" = random weights
+  c.init_frozen = 0               # steps at the start in which the encoder stays as it is while fresh heads warm up
   c.precision = "float32"         # or "bfloat16": matrix products and activations; parameters, norms, losses stay wide
   c.deterministic = True          # bit-exact resume on GPU too, for some speed
   c.mesh = ConfigDict({"data": -1})                    # devices along the batch; -1 = all of them
@@ -110,6 +112,9 @@ def restored(saved):
   c = default().unlock()
   for key, value in saved.items():
     if key in ("encoder", "method"):
+      if (value or {}).get("name") == "imported":
+        raise errors.UsageError("this workdir holds imported weights, no run: start one from them with --config FILE "
+                                "--config.init=DIR --workdir NEW")
       if not value or value.get("name") == "given":
         raise errors.UsageError(f"this run had its {key} as an object: continue it from Python, with the same object")
       value = tuples(value)
@@ -127,7 +132,8 @@ def override(config, arguments):
   """Sets --config.KEY=VALUE arguments, checked and converted by ml_collections.
 
   A new encoder.name, method.name or method.aug.name comes first and brings its own options, keeping those it shares;
-  of one built-in architecture for another, mean, std and dtype alone.
+  of one built-in architecture for another, mean, std and dtype alone. Before them comes init, which brings the encoder
+  whose weights it names.
   """
 
   from sslx import encoders, methods
@@ -139,6 +145,10 @@ def override(config, arguments):
     if not argument.startswith("--config.") or not equals:
       raise errors.UsageError(f"unknown argument {argument}: config keys are set as --config.batch_size=512")
     pairs.append((key, value))
+  for key, value in pairs:
+    if key == "init" and value:
+      with config.unlocked():
+        config.encoder = starting(value)
   for group, home in (("encoder", encoders), ("method", methods), ("method.aug", recipes)):
     for key, value in pairs:
       if key == f"{group}.name":
@@ -165,6 +175,15 @@ def override(config, arguments):
   except (flags.Error, ValueError, TypeError) as e:
     raise errors.UsageError(f"a config value does not fit its key: {errors.first_line(e)}") from e
   return config
+
+
+def starting(init):
+  """The config.encoder of the weights that a run starts from."""
+  from sslx import checkpoint, encoders
+  spec = checkpoint.read_spec(init)
+  if not spec["encoder"]:
+    raise errors.UsageError(f"the encoder in {init} is an object of a user's own: start from it in Python")
+  return encoders.options(**{k: tuple(v) if isinstance(v, list) else v for k, v in spec["encoder"].items()})
 
 
 FREE = ("mesh", "checkpoint", "log", "evaluate", "stop", "data.name", "data.workers",

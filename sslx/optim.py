@@ -133,6 +133,20 @@ def _named(c, rate, total_steps):
   return makers[c.name]()
 
 
+def held(tx, steps, places):
+  """`tx` that for the first `steps` steps leaves what lies below the paths `places`, and gathers no moments of it."""
+  def still(count, tree):
+    keys = lambda path: tuple(getattr(k, "key", None) for k in path)
+    inside = lambda path: any(keys(path)[:len(place)] == place for place in places)
+    return jax.tree_util.tree_map_with_path(lambda path, u: jnp.where(count < steps, 0, u) if inside(path) else u, tree)
+
+  def update(updates, state, params):
+    count, inner = state
+    updates, inner = tx.update(still(count, updates), inner, params)
+    return still(count, updates), (count + 1, inner)
+  return optax.GradientTransformation(lambda params: (jnp.zeros((), jnp.int32), tx.init(params)), update)
+
+
 def make(c, total_steps, batch_size):
   """The optax transformation of config.optim. Groups "critic" and "probe", if there are any, are moved on their own.
 

@@ -53,6 +53,21 @@ def imagenet(c):
   return c
 
 
+VITS = {"digits": {"patch": 2, "width": 96, "depth": 4, "heads": 4, "base": 10.0, "mean": (0.3,), "std": (0.38,)},
+        "tiny": {"patch": 2, "width": 16, "depth": 2, "heads": 2, "base": 10.0, "mean": (0.3,), "std": (0.38,)},
+        "cifar10": {"patch": 4, "width": 128, "depth": 6, "heads": 4, "base": 10.0}, "imagenet": {"patch": 16}}
+
+
+def vit(c, variant):
+  """The config `c` of a variant with a ViT, as methods that hide patches need: ViT-B/16 on ImageNet, else a small one.
+
+  Its representation is the mean of the patches; AdamW, at a rate that is still to be set.
+  """
+  c.encoder = encoders.options("vit_b" if variant == "imagenet" else "vit_ti", pool="mean", **VITS[variant])
+  c.optim.name, c.optim.weight_decay, c.optim.warmup = "adamw", 0.05, 0.05
+  return c
+
+
 VARIANTS = {"digits": digits, "cifar10": cifar10, "imagenet": imagenet, "tiny": tiny}
 
 

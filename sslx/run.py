@@ -21,9 +21,11 @@ def resolve(config, examples, extend=None):
   c = config.copy_and_resolve_references().unlock()
   if extend:
     c.total_steps, c.total_epochs = int(extend["total_steps"]), 0.0
-  if min(c.total_steps, c.total_epochs, c.log.every - 1, c.checkpoint.every, c.evaluate.every) < 0:
-    raise errors.UsageError("total_steps, total_epochs, checkpoint.every and evaluate.every cannot be negative, and "
-                            "log.every is at least 1")
+  if min(c.total_steps, c.total_epochs, c.init_frozen, c.log.every - 1, c.checkpoint.every, c.evaluate.every) < 0:
+    raise errors.UsageError("total_steps, total_epochs, init_frozen, checkpoint.every and evaluate.every cannot be "
+                            "negative, and log.every is at least 1")
+  if c.init_frozen and not c.init:
+    raise errors.UsageError("init_frozen holds an encoder that comes from elsewhere: set init, too")
   if bool(c.total_steps) == bool(c.total_epochs):
     raise errors.UsageError(f"set one of total_steps ({c.total_steps}) and total_epochs ({c.total_epochs}), not "
                             f"{'both' if c.total_steps else 'neither'}")
@@ -35,6 +37,8 @@ def resolve(config, examples, extend=None):
   if c.precision not in ("float32", "bfloat16"):
     raise errors.unknown("precision", c.precision, ("float32", "bfloat16"))
   c.data.name = data.absolute(c.data.name)                  # so that later commands find it
+  if c.init:
+    c.init = os.path.abspath(os.path.expanduser(c.init))
   if c.data.labels and os.path.exists(os.path.expanduser(c.data.labels)):
     c.data.labels = os.path.abspath(os.path.expanduser(c.data.labels))
   if c.data.dir:
@@ -64,6 +68,13 @@ def prefer_determinism(config):
 
 def environment(source, classes):
   """Versions, devices, commit and data of a run, as JSON; with `spec_of`, all that a checkpoint needs to be read."""
+  return machine() | {
+      "data": {"name": source.name, "examples": len(source), "shape": list(source.shape), "dtype": str(source.dtype),
+               "classes": classes, "fingerprint": source.fingerprint, "skipped": source.skipped}}
+
+
+def machine():
+  """Versions, devices and commit, as JSON."""
   device = jax.devices()[0]
   return {
       "versions": {"sslx": __version__, "python": platform.python_version(),
@@ -72,9 +83,7 @@ def environment(source, classes):
                   "processes": jax.process_count()},
       "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
       "commit": commit(),
-      "x64": bool(jax.config.jax_enable_x64),
-      "data": {"name": source.name, "examples": len(source), "shape": list(source.shape), "dtype": str(source.dtype),
-               "classes": classes, "fingerprint": source.fingerprint, "skipped": source.skipped}}
+      "x64": bool(jax.config.jax_enable_x64)}
 
 
 def commit():

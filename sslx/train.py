@@ -21,6 +21,7 @@ from sslx import (
   encoders,
   epochs,
   errors,
+  initial,
   log as logs,
   methods,
   optim,
@@ -82,7 +83,7 @@ def load(config, split):
   """The data of a config: its "train" or "test" split."""
   c = config.data
   if c.name == "given":
-    raise errors.UsageError("this run was given its data as an object: name a data set in its place")
+    raise errors.UsageError("the data were given as an object, or the encoder was imported: name a set, --data NAME")
   with logs.progress() as bar:
     def progress(done, total):
       if not bar.tasks:
@@ -172,7 +173,10 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   check_reads(method, first)
   check_images(source)
   key_init, key = jax.random.split(jax.random.key(config.seed))
+  tx = optim.held(tx, config.init_frozen, initial.places(method, key_init, first)) if config.init_frozen else tx
   state = init_state(method, tx, key_init, first)
+  if config.init and not checkpoint.folders(workdir):
+    state = initial.start(method, state, checkpoint.load_encoder(config.init).variables)
   state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()), may_alias=False)
   step = make_step(method, tx, total, mesh)
 

@@ -14,9 +14,9 @@ from sslx.augment.exact import exp, rounded
 
 
 def lowest(order, count):
-  """The `count` places of each grid [..., h, w] whose values are lowest; among equals the first ones."""
+  """The `count` (one, or [...]) places of each grid [..., h, w] whose values are lowest; among equals the first."""
   flat = order.reshape(*order.shape[:-2], -1)
-  return (jnp.argsort(jnp.argsort(flat)) < count).reshape(order.shape)
+  return (jnp.argsort(jnp.argsort(flat)) < jnp.asarray(count)[..., None]).reshape(order.shape)
 
 
 def split(mask, count):
@@ -33,6 +33,15 @@ def _checked(shape, count, most=None):
   most = shape[-2] * shape[-1] if most is None else most
   if not 0 <= count <= most:
     raise ValueError(f"a grid of {tuple(shape[-2:])} cannot have {count} such patches, at most {most}")
+
+
+def share_out(key, counts, images):
+  """Which image gets which of the `counts`: [images], the same ones in every group of len(counts) images.
+
+  Counts differ from image to image then, and their sums over groups do not. len(counts) must divide `images`.
+  """
+  order = jnp.argsort(jax.random.uniform(key, (images // len(counts), len(counts))))
+  return jnp.asarray(counts)[order].reshape(-1)
 
 
 def random_patches(key, shape, *, count):
@@ -59,10 +68,12 @@ def _placed(drawn, height, width, shape):
 def random_blocks(key, shape, *, count, smallest=16, ratio=(0.3, 1 / 0.3), blocks=32):
   """`count` patches in blocks, each of an area uniform from `smallest` to what is missing (BEiT, Bao et al., 2022).
 
-  The log of height / width is uniform in `ratio`. Blocks come until `count` is reached, at most `blocks`; the last is
-  cut to fit, and what is still missing then lies anywhere.
+  count: one for all images, or integers [*batch] such as `share_out` draws. The log of height / width is uniform in
+  `ratio`. Blocks come until `count` is reached, at most `blocks`; the last is cut to fit, and what is still missing
+  then lies anywhere.
   """
-  _checked(shape, count)
+  if jnp.ndim(count) == 0:
+    _checked(shape, count)
   *batch, h, w = shape
   key_blocks, key_rest = jax.random.split(key)
   drawn = jnp.moveaxis(jax.random.uniform(key_blocks, (*batch, blocks, 4)), -2, 0)

@@ -13,6 +13,7 @@ from sslx.checkpoint.encoder import (
   export_encoder as export_encoder,
   load_encoder as load_encoder,
   random_encoder as random_encoder,
+  read_spec as read_spec,
   spec_of as spec_of,
 )
 from sslx.checkpoint.files import (
@@ -27,4 +28,10 @@ from sslx.checkpoint.states import (
   folders as folders,
   record_of as record_of,
   run_of as run_of,
+)
+from sslx.checkpoint.tensors import (
+  flat as flat,
+  nested as nested,
+  read_safetensors as read_safetensors,
+  write_safetensors as write_safetensors,
 )

@@ -15,6 +15,7 @@ import orbax.checkpoint as ocp
 from sslx import encoders, errors, methods
 from sslx.checkpoint.files import read_json, write_json
 from sslx.checkpoint.states import METADATA, Checkpoints, folders, record_of, restore_folder, run_of
+from sslx.checkpoint.tensors import nested, read_safetensors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,8 @@ def export_encoder(path, variables, spec):
 
 
 def load_encoder(path, *, step=None, module=None, read="h"):
-  """The Encoder of a workdir, of its encoder/ folder, or of a checkpoint's folder, wherever that was copied to.
+  """The Encoder of a workdir, of its encoder/ folder, of a checkpoint's folder, wherever that was copied to, or of a
+  file that `sslx export --to safetensors` wrote, all of which say what they are.
 
   Args:
     path: a workdir; an unfinished run gives the encoder of its newest checkpoint.
@@ -63,6 +65,9 @@ def load_encoder(path, *, step=None, module=None, read="h"):
   if read not in ("h", "z"):
     raise errors.unknown("output to read", read, ("h", "z"))
   path = pathlib.Path(path)
+  if path.is_file():
+    arrays, spec = _file(path)
+    return Encoder(module or _module(spec), nested(arrays), tuple(spec["shape"]), spec)
   folder = path if (path / "spec.json").exists() else path / "encoder"
   newest = max((int(p.name) for p in folders(path)), default=0)
   spec = read_json(folder / "spec.json") if step is None and (folder / "spec.json").exists() else None
@@ -80,11 +85,32 @@ def load_encoder(path, *, step=None, module=None, read="h"):
   return _from_checkpoint(path, step, module, read)
 
 
+def read_spec(path):
+  """The JSON record of an encoder that load_encoder reads from `path`, without its weights."""
+  path = pathlib.Path(path)
+  if path.is_file():
+    return _file(path)[1]
+  found = next((f for f in (path / "spec.json", path / "encoder" / "spec.json") if f.exists()), None)
+  if found:
+    return read_json(found)
+  record = record_of(path) if (path / METADATA).exists() else run_of(path)
+  return spec_of(record["config"], record["environment"])
+
+
 def random_encoder(encoder):
   """The same encoder at random initialisation, from the seed of its run."""
   key = jax.random.key(encoder.spec["config"]["seed"])
   x = jnp.zeros((1, *encoder.shape), float)
   return dataclasses.replace(encoder, variables=jax.jit(encoder.module.init)(key, x))
+
+
+def _file(path):
+  """(variables by name, spec) of a file that we exported."""
+  arrays, spec = read_safetensors(path) if path.suffix == ".safetensors" else ({}, None)
+  if (spec or {}).get("layout") != "sslx":
+    raise errors.UsageError(f"{path} is not in our layout: `sslx import {path} --encoder NAME --workdir DIR` makes a "
+                            "workdir of it")
+  return arrays, spec
 
 
 def _from_checkpoint(path, step, module, read):

@@ -17,7 +17,7 @@ COMMON = ("mean", "std", "dtype")
 
 def _factories():
   files = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
-  return {name: (f.make, variant) for f in files for name, variant in f.VARIANTS.items()}
+  return {name: (f.make, variant) for f in files for name, variant in getattr(f, "VARIANTS", {}).items()}
 
 
 def names():

@@ -9,26 +9,32 @@ import numpy as np
 
 from sslx import errors
 from sslx.augment.color import normalize
+from sslx.encoders import layers
 
 VARIANTS = {  # name: (width, depth, heads), and the MLP's hidden width where it is not four times the width
     "vit_ti": (192, 12, 3), "vit_s": (384, 12, 6), "vit_b": (768, 12, 12), "vit_l": (1024, 24, 16),
     "vit_h": (1280, 32, 16), "vit_g": (1408, 40, 16, 6144)}
 
 
-def make(variant, *, patch=16, width=0, depth=0, heads=0, pool="token", position="sincos", grid=0, rotary=False,
-         registers=0, mlp="gelu", layer_scale=0.0, drop_path=0.0, qk_norm=False, remat=False, scan=False,
-         mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), dtype=None):
+def make(variant, *, patch=16, width=0, depth=0, heads=0, pool="token", class_token=False, norm="tokens",
+         position="sincos", base=10000.0, grid=0, rotary=False, registers=0, mlp="gelu", layer_scale=0.0,
+         drop_path=0.0, qk_norm=False, remat=False, scan=False, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
+         dtype=None):
   """A ViT of `variant` = (width, depth, heads); D = width.
 
   Args:
     patch: side of a patch in pixels; it must divide the image's sides.
     width, depth, heads: 0 for the variant's own; heads must divide the width.
     pool: "token" (the class token after the last norm) or "mean" (of the patch tokens).
+    class_token: whether there is one where the mean is pooled, too, as in MAE.
+    norm: the last one is of the "tokens", or of their mean, "pooled"; the grid is without it then.
     position: "sincos", "learned" or "none". Learned ones are resized to images of another size.
+    base: of sine-cosine positions, whose waves are 2 pi to 2 pi times it long, in patches; on grids of few patches 10
+      tells neighbours apart where 10,000 hardly does.
     grid: side of the grid of learned positions, to be set where views are smaller than the images; 0 for the images'.
     rotary: turn queries and keys by their places along y and x (Heo et al., 2024, axial).
     registers: number of extra tokens that are thrown away at the end (Darcet et al., 2024).
-    mlp: "gelu", or "swiglu" (Shazeer, 2020) at two thirds of the hidden width.
+    mlp: "gelu", its approximation "gelu_tanh", or "swiglu" (Shazeer, 2020) at two thirds of the hidden width.
     layer_scale: initial value of a factor a channel on each branch (Touvron et al., 2021); 0 for none.
     drop_path: probability that an example skips the last block's branches, rising from 0 at the first one's.
     qk_norm: layer norm of queries and keys in each head (Dehghani et al., 2023).
@@ -38,10 +44,12 @@ def make(variant, *, patch=16, width=0, depth=0, heads=0, pool="token", position
     dtype: of activations and products; None keeps that of the parameters. Softmax and norms are never below float32.
   """
   for name, value, allowed in (("pool", pool, ("token", "mean")), ("position", position, ("sincos", "learned", "none")),
-                               ("mlp", mlp, ("gelu", "swiglu"))):
+                               ("mlp", mlp, ("gelu", "gelu_tanh", "swiglu")), ("norm", norm, ("tokens", "pooled"))):
     if value not in allowed:
       raise errors.unknown(name, value, allowed)
   own_width, own_depth, own_heads, *hidden = variant
+  if (pool, norm) == ("token", "pooled"):
+    raise errors.UsageError("encoder.norm=pooled is of the mean of the tokens: set encoder.pool to mean")
   width, heads = width or own_width, heads or own_heads
   if width % (4 if position == "sincos" else 1) or width % heads or (rotary and width // heads % 4):
     raise errors.UsageError(f"a ViT of width {width} with {heads} heads: heads must divide the width, and 4 divide the "
@@ -49,12 +57,12 @@ def make(variant, *, patch=16, width=0, depth=0, heads=0, pool="token", position
   hidden = hidden[0] if hidden and width == own_width else 4 * width
   block = {"heads": heads, "dtype": dtype, "hidden": hidden, "mlp": mlp, "layer_scale": layer_scale, "qk_norm": qk_norm}
   return ViT(width, depth or own_depth, patch, pool, position, grid, rotary, registers, drop_path, remat, scan,
-             tuple(block.items()), tuple(mean), tuple(std), dtype)
+             tuple(block.items()), tuple(mean), tuple(std), dtype, base, pool == "token" or class_token, norm)
 
 
-def sincos(h, w, width):
+def sincos(h, w, width, base=10000.0):
   """Two-dimensional sine-cosine positions [h * w, width]: a quarter each of sin and cos along y and x."""
-  omega = 10000.0 ** -(np.arange(width // 4) / (width // 4))
+  omega = base ** -(np.arange(width // 4) / (width // 4))
   y, x = (np.outer(g.ravel(), omega) for g in np.mgrid[:h, :w])
   return np.concatenate([np.sin(x), np.cos(x), np.sin(y), np.cos(y)], 1)
 
@@ -110,8 +118,8 @@ class Block(nn.Module):
   def __call__(self, x, angle=None, drop=None):
     """angle: of rotary positions, [1 or B, T, D / heads / 2]; drop: probability that an example skips a branch."""
     wide, width = jnp.result_type(float), x.shape[-1]
-    dense = lambda n, name: nn.Dense(n, dtype=self.dtype, param_dtype=wide, name=name,
-                                     kernel_init=nn.initializers.xavier_uniform())
+    dense = lambda n, name: layers.Dense(n, dtype=self.dtype, param_dtype=wide, name=name,
+                                         kernel_init=nn.initializers.xavier_uniform())
     norm = lambda name: nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, param_dtype=wide, name=name)
 
     def branch(y, name):
@@ -128,14 +136,15 @@ class Block(nn.Module):
     if self.is_mutable_collection("attention") and not self.is_initializing():
       scores = jnp.einsum("bhd,bthd->bht", *(a.astype(wide) for a in (q[:, 0], k))) / (width // self.heads) ** 0.5
       self.sow("attention", "token", jax.nn.softmax(scores), reduce_fn=lambda _, new: new)
-    y = jax.nn.dot_product_attention(q, k, v).reshape(x.shape)
+    y = layers.attention(q, k, v).reshape(x.shape)
     x = x + branch(dense(width, "proj")(y), "scale1")
     y, hidden = norm("norm2")(x), self.hidden or 4 * width
     if self.mlp == "swiglu":
       gate, y = jnp.split(dense(2 * (-(-hidden * 2 // 24) * 8), "mlp1")(y), 2, -1)              # to a multiple of 8
       y = nn.silu(gate) * y
     else:
-      y = nn.gelu(dense(hidden, "mlp1")(y), approximate=False)
+      y = dense(hidden, "mlp1")(y)
+      y = layers.gelu(y) if self.mlp == "gelu" else nn.gelu(y)
     return x + branch(dense(width, "mlp2")(y), "scale2")
 
 
@@ -155,6 +164,9 @@ class ViT(nn.Module):
   mean: tuple
   std: tuple
   dtype: Any = None
+  base: float = 10000.0
+  class_token: bool = True
+  norm: str = "tokens"
 
   def __call__(self, x, train=False):
     """x [B, H, W, C] in [0, 1] -> [B, D]."""
@@ -183,9 +195,9 @@ class ViT(nn.Module):
       x = jnp.where(mask.reshape(B, h * w, 1), fill.astype(x.dtype), x)
     place, turn = None, angles(h, w, self.width // dict(self.block)["heads"])[None] if self.rotary else None
     if self.position == "sincos":
-      x = x + sincos(h, w, self.width).astype(x.dtype)
+      x = x + sincos(h, w, self.width, self.base).astype(x.dtype)
     elif self.position == "learned":
-      prefix = int(self.pool == "token")
+      prefix = int(self.class_token)
       new = self.grid ** 2 or h * w
       if not self.grid and h != w and round(new ** 0.5) ** 2 == new:
         raise errors.UsageError(f"learned positions of {h}x{w} patches would be taken for a square's: set encoder.grid")
@@ -199,15 +211,17 @@ class ViT(nn.Module):
     if self.registers:
       tokens = self.param("registers", small, (1, self.registers, self.width), wide)
       x = jnp.concatenate([jnp.broadcast_to(tokens, (B, *tokens.shape[1:])).astype(x.dtype), x], 1)
-    if self.pool == "token":
+    if self.class_token:
       token = self.param("token", small, (1, 1, self.width), wide)
       token = token if place is None else token + place[:, :1]
       x = jnp.concatenate([jnp.broadcast_to(token, (B, 1, self.width)).astype(x.dtype), x], 1)
-    first = int(self.pool == "token") + self.registers
+    first = int(self.class_token) + self.registers
     turn = None if turn is None else jnp.pad(jnp.asarray(turn, wide), ((0, 0), (first, 0), (0, 0)))
     x, stages = self.blocks(x, turn, train)
-    x = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, param_dtype=wide, name="norm")(x)
+    norm = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, param_dtype=wide, name="norm")
+    x = norm(x) if self.norm == "tokens" else x
     pooled = x[:, 0] if self.pool == "token" else jnp.mean(x[:, first:], 1)
+    pooled = norm(pooled) if self.norm == "pooled" else pooled
     out = {"tokens": x, "pooled": pooled}
     if keep is not None:
       return out

@@ -4,4 +4,5 @@ from sslx.heads.critic import Critic as Critic
 from sslx.heads.decoder import Decoder as Decoder
 from sslx.heads.projector import MLP as MLP
 from sslx.heads.prototypes import Chain as Chain, Prototypes as Prototypes
+from sslx.heads.token_decoder import TokenDecoder as TokenDecoder
 from sslx.heads.upscaler import Upscaler as Upscaler, pixel_shuffle as pixel_shuffle

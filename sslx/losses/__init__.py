@@ -11,15 +11,15 @@ from sslx.losses.batch import unit
 from sslx.losses.clustering import sinkhorn, swav
 from sslx.losses.collapse import alignment, alpha_req, effective_rank, feature_std, uniformity
 from sslx.losses.contrastive import clip, dcl, info_nce, ntxent, siglip, supcon
-from sslx.losses.distillation import dino, negative_cosine, ressl
+from sslx.losses.distillation import dino, ibot, negative_cosine, ressl
 from sslx.losses.metric import pair, triplet, triplet_hard, triplet_semihard
-from sslx.losses.quality import psnr, ssim, weighted_l2
+from sslx.losses.quality import psnr, smooth_l1, ssim, weighted_l1, weighted_l2
 from sslx.losses.redundancy import barlow_twins, vibcreg, vicreg, whiten, wmse
 from sslx.losses.spread import koleo, sigreg
 
 __all__ = [
   "alignment", "alpha_req", "barlow_twins", "clip", "dcl", "dino", "effective_rank", "feature_std", "gan_critic",
-  "gan_generator", "info_nce", "koleo", "negative_cosine", "ntxent", "pair", "psnr", "ressl", "siglip", "sigreg",
-  "sinkhorn", "ssim", "supcon", "swav", "triplet", "triplet_hard", "triplet_semihard", "uniformity", "unit", "vibcreg",
-  "vicreg", "weighted_l2", "whiten", "wmse",
+  "gan_generator", "ibot", "info_nce", "koleo", "negative_cosine", "ntxent", "pair", "psnr", "ressl", "siglip",
+  "sigreg", "sinkhorn", "smooth_l1", "ssim", "supcon", "swav", "triplet", "triplet_hard", "triplet_semihard",
+  "uniformity", "unit", "vibcreg", "vicreg", "weighted_l1", "weighted_l2", "whiten", "wmse",
 ]

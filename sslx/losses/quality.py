@@ -14,11 +14,34 @@ def weighted_l2(predicted, target, weight, *, axis_name=None):
     predicted, target: [..., C].
     weight: [...], of each place, not negative and not all 0.
   """
+  return _weighted(lambda d: d**2, predicted, target, weight, axis_name)
+
+
+def weighted_l1(predicted, target, weight, *, axis_name=None):
+  """SimMIM (Xie et al., 2022): the absolute error, a mean by weight as in `weighted_l2`, whose arguments it has."""
+  return _weighted(jnp.abs, predicted, target, weight, axis_name)
+
+
+def smooth_l1(predicted, target, weight, *, beta=1.0, axis_name=None):
+  """data2vec (Baevski et al., 2022, eq. 4): d^2 / (2 beta) up to beta, then |d| - beta / 2; a mean by weight.
+
+  Args:
+    predicted, target, weight: as of `weighted_l2`.
+    beta: the error from which it counts linearly, above 0.
+  """
+  def error(d):
+    d = jnp.abs(d)
+    return jnp.where(d < beta, d**2 / (2 * beta), d - beta / 2)
+  return _weighted(error, predicted, target, weight, axis_name)
+
+
+def _weighted(error, predicted, target, weight, axis_name):
+  """The mean over channels of error(predicted - target), and by weight over places."""
   chex.assert_equal_shape([predicted, target])
   chex.assert_shape(weight, predicted.shape[:-1])
   weight = wide(weight)
-  error = jnp.sum(weight * jnp.mean((wide(predicted) - wide(target)) ** 2, -1))
-  return agreed(error, axis_name) / agreed(jnp.sum(weight), axis_name)
+  total = jnp.sum(weight * jnp.mean(error(wide(predicted) - wide(target)), -1))
+  return agreed(total, axis_name) / agreed(jnp.sum(weight), axis_name)
 
 
 def psnr(image, target):

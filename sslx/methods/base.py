@@ -7,9 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sslx import augment, losses
+from sslx import losses
 from sslx.augment import recipes
-from sslx.encoders import vit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,18 +166,6 @@ def shown(views):
   large, *rest = views["image"]
   return ({f"view {i + 1}": large[:, i] for i in range(min(2, large.shape[1]))}
           | {f"small view{f' {i}' if i > 1 else ''}": x[:, 0] for i, x in enumerate(rest, 1)})
-
-
-def attention(encoder, variables, image):
-  """{"attention"}: images [B, H, W, C] lit where a ViT's class token looks, the mean of its last block's heads.
-
-  Nothing for encoders without one.
-  """
-  if not isinstance(encoder, vit.ViT) or encoder.pool != "token":
-    return {}
-  seen = vit.attention(encoder, variables, image).mean(1)                                 # [B, h, w]
-  seen = seen / seen.max((1, 2), keepdims=True)
-  return {"attention": image * augment.resize(seen[..., None], image.shape[1:3]).clip(0, 1)}
 
 
 def augmented(aug, reads=("image",), number=2):

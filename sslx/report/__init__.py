@@ -91,11 +91,13 @@ def attempt(part, *args):
 def data(run):
   """The (train, test) Sources of a run. Raises errors.UsageError where they are not to be had any more."""
   if run["environment"]["data"]["name"] == "given":
-    raise errors.UsageError("the run was given its data as an object, which a report cannot load again")
+    raise errors.UsageError("the run has no data set of its own that a report could load: it was given its data as an "
+                            "object, or its encoder was imported without --data")
   config = ConfigDict(run["config"])
   sources = train.load(config, "train"), train.load(config, "test")
   for source in sources:
-    if list(source.shape) != list(run["environment"]["data"]["shape"]):
+    *sides, channels = run["environment"]["data"]["shape"]
+    if list(source.shape[:2]) != sides or source.shape[2] not in (1, channels):            # grey becomes RGB
       raise errors.UsageError(f"the data {source.name} are of shape {list(source.shape)} now; the run had "
                               f"{list(run['environment']['data']['shape'])}")
   return sources
@@ -104,7 +106,7 @@ def data(run):
 def changed(run, source):
   """A line that says so where the training data are not those of the run any more, else None."""
   then = run["environment"]["data"]
-  if then.get("fingerprint") == source.fingerprint:
+  if then.get("fingerprint") in (None, source.fingerprint):
     return None
   return (f"The training data have changed since the run: {then['examples']:,} images (fingerprint "
           f"{then.get('fingerprint')}) then, {len(source):,} ({source.fingerprint}) now. The pictures below "

@@ -67,6 +67,8 @@ def views(run, source, names):
   config = ConfigDict(run["config"])
   if config.method.get("name") == "given":
     raise errors.UsageError("the run was given its method as an object, which a report cannot make again")
+  if config.method.get("name") == "imported":
+    raise errors.UsageError("these weights were imported, without the method that trained them")
   _, method = train.build(config)
   if method.show is None:
     raise errors.UsageError(f"the method {config.method.name} has no `show`, so it has no pictures to give")

@@ -172,7 +172,9 @@ def commands(run):
   new = shlex.quote((run["workdir"].rstrip("/") or "run") + "-again")
   out = [("The same run once more, in a new folder",
           f"mkdir {new} && cp {w}/config.json {w}/environment.json {new}/\nsslx pretrain --workdir {new}")]
-  if not run["finished"]:
+  if not run["total"]:
+    out = [("Train these weights further", f"sslx pretrain --config FILE --config.init={w} --workdir {new}")]
+  elif not run["finished"]:
     out.append(("Go on with this run", f"sslx pretrain --workdir {w}"))
   else:
     out.append(("Take this run further", f"sslx pretrain --workdir {w} --extend total_steps={2 * run['total']}"))

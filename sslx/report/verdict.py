@@ -232,5 +232,6 @@ def tiles(run, results, health):
   values = record.series(run["records"], "loss")[1]
   if values:
     out.append(("Loss", f"{values[-1]:.3g}", f"from {values[0]:.3g}"))
-  out.append(("Steps", f"{run['last']:,}", f"of {run['total']:,}" + ("" if run["finished"] else ", not finished")))
+  if run["total"]:                                          # imported weights have none
+    out.append(("Steps", f"{run['last']:,}", f"of {run['total']:,}" + ("" if run["finished"] else ", not finished")))
   return out

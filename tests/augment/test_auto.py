@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import FUSED
 from jax.sharding import NamedSharding, PartitionSpec
 
 from sslx import augment, errors
@@ -93,7 +94,7 @@ def test_num():
 
 
 def test_the_same_bits_on_one_device_and_on_eight():
-  f = jax.jit(auto.rand_augment, compiler_options=QUICK)
+  f = jax.jit(auto.rand_augment, compiler_options=FUSED)
   mesh = jax.make_mesh((8,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
   x = np.tile(X, (4, 1, 1, 1))
   out = np.asarray(f(KEY, x))

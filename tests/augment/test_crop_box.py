@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import IN_A_RUN
 from scipy import stats
 
 from sslx import augment
@@ -81,7 +82,7 @@ def test_sums_are_the_products(monkeypatch, method, size):
   cut = lambda x, box: crop._cut.__wrapped__(x, tuple(map(jnp.asarray, box)), size, method)      # compiled anew
   one = lambda x: (cut(x, box), cut(x[0], (2, 1, 7, 6)))
   text = jax.jit(one).lower(x).as_text()
-  sums = jax.jit(one, compiler_options={"xla_backend_optimization_level": 3})(x)               # as outside of tests
+  sums = jax.jit(one, compiler_options=IN_A_RUN)(x)
   monkeypatch.setattr(crop, "MOST", 0)
   assert "dot_general" not in text and "gather" not in jax.jit(lambda x: one(x)).lower(x).as_text()
   for a, b in zip(sums, jax.jit(lambda x: one(x), compiler_options=QUICK)(x), strict=True):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import IN_A_RUN
 from jax.sharding import NamedSharding, PartitionSpec
 
 from sslx.augment import exact, recipes
@@ -46,7 +47,7 @@ def test_uniform_and_exp():
 def test_views_of_optimized_code(images, height, width):
   """SimCLR's whole stack, compiled as in a run: one device and eight, of one or two images each, to the bit."""
   x = RNG.integers(0, 256, (images, height, width, 3), np.uint8)
-  aug = jax.jit(recipes.make("simclr"), compiler_options={"xla_backend_optimization_level": 3})
+  aug = jax.jit(recipes.make("simclr"), compiler_options=IN_A_RUN)
   mesh = jax.make_mesh((8,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
   spread = jax.device_put(x, NamedSharding(mesh, PartitionSpec("d")))
   assert np.array_equal(aug(jax.random.key(0), x), aug(jax.random.key(0), spread))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import FUSED
 from jax.sharding import NamedSharding, PartitionSpec
 
 from sslx import errors
@@ -49,7 +50,7 @@ def test_recipe(name):
 @compiled
 def test_devices_do_not_matter(name):
   """The same bits on one device and on eight; batches of every view stay where their images are."""
-  aug = jax.jit(lambda key, x: recipes.views(recipes.make(name), key, x), compiler_options=QUICK)
+  aug = jax.jit(lambda key, x: recipes.views(recipes.make(name), key, x), compiler_options=FUSED)
   spread = NamedSharding(jax.make_mesh((8,), ("d",), axis_types=(jax.sharding.AxisType.Auto,)), PartitionSpec("d"))
   for one, eight in zip(aug(KEY, X), aug(KEY, jax.device_put(X, spread)), strict=True):
     assert one.shape[0] == len(X) and one.shape[1] >= 2

@@ -128,3 +128,11 @@ def test_bfloat16_keeps_parameters_and_statistics_wide():
   assert {a.dtype for a in jax.tree.leaves((v, new))} == {jnp.dtype("float32")} and y.dtype == jnp.bfloat16
   np.testing.assert_allclose(y.astype(float), full, atol=0.1)
   assert np.abs(y.astype(float) - full).max() > 1e-4                              # it did compute in bfloat16
+
+
+def test_wide_bottlenecks_and_a_border_of_two():
+  variables, features = shapes(encoders.make("wide_resnet50_2"), 1, 32, 32, 3)
+  assert (size(variables["params"]), size(variables["batch_stats"])) == (66_834_240, 68_224)
+  assert features["pooled"].shape == (1, 2048)
+  _, out = shapes(encoders.make("resnet18", width=4, stem="small_pad2"), 1, 16, 16, 3)
+  assert out["stage1"].shape == (1, 18, 18, 4)

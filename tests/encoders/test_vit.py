@@ -43,19 +43,20 @@ def test_parameter_counts_of_dinov2():
   assert count("vit_s", 518, patch=14, position="learned", registers=4, layer_scale=1e-5) == 22_057_344 + 384
 
 
-def test_positions():
+@pytest.mark.parametrize("base", [10000, 10])
+def test_positions(base):
   h, w, width = 2, 3, 8
   want = np.zeros((h * w, width))
   for y in range(h):
     for x in range(w):
       for i in range(width // 4):
-        a, b = x / 10000 ** (4 * i / width), y / 10000 ** (4 * i / width)
+        a, b = x / base ** (4 * i / width), y / base ** (4 * i / width)
         want[y * w + x, [i, 2 + i, 4 + i, 6 + i]] = np.sin(a), np.cos(a), np.sin(b), np.cos(b)
-  np.testing.assert_allclose(vit.sincos(h, w, width), want, atol=1e-12)
+  np.testing.assert_allclose(vit.sincos(h, w, width, base), want, atol=1e-12)
 
 
-def forward(p, x, patch, heads, depth):
-  """Tokens after the last norm, in NumPy; x is normalised already."""
+def forward(p, x, patch, heads, depth, gelu=lambda y: y * (1 + erf(y / np.sqrt(2))) / 2, pooled=False):
+  """Tokens after the last norm (or that of their mean, without the class token), in NumPy; x is normalised already."""
   def norm(x, n):
     centred = x - x.mean(-1, keepdims=True)
     return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6) * n["scale"] + n["bias"]
@@ -74,8 +75,8 @@ def forward(p, x, patch, heads, depth):
       out.append(a / a.sum(-1, keepdims=True) @ v)
     x = x + dense(np.concatenate(out, -1), b["proj"])
     y = dense(norm(x, b["norm2"]), b["mlp1"])
-    x = x + dense(y * (1 + erf(y / np.sqrt(2))) / 2, b["mlp2"])
-  return norm(x, p["norm"])
+    x = x + dense(gelu(y), b["mlp2"])
+  return norm(x[:, 1:].mean(1) if pooled else x, p["norm"])
 
 
 @pytest.mark.parametrize("pool", ["token", "mean"])
@@ -91,6 +92,19 @@ def test_forward(pool):
   np.testing.assert_allclose(out["grid"].reshape(2, 6, 8), want[:, -6:], atol=1e-4)
   np.testing.assert_allclose(out["pooled"], want[:, 0] if pool == "token" else want.mean(1), atol=1e-4)
   np.testing.assert_allclose(jax.jit(module.apply)(v, x), out["pooled"], atol=1e-5)
+
+
+def test_a_class_token_beside_the_mean_and_its_norm():
+  module = vit.make((8, 2, 2), patch=2, pool="mean", class_token=True, norm="pooled", mlp="gelu_tanh", mean=(0.0,),
+                    std=(1.0,))
+  x = RNG.random((2, 4, 6, 3), np.float32)
+  spec = jax.eval_shape(module.init, jax.eval_shape(lambda: jax.random.key(0)), x)
+  v = jax.tree.map(lambda s: RNG.normal(0, 0.5, s.shape).astype(np.float32), spec)
+  tanh = lambda y: y * (1 + np.tanh(np.sqrt(2 / np.pi) * (y + 0.044715 * y**3))) / 2
+  want = forward(jax.tree.map(lambda a: a.astype(float), v["params"]), x.astype(float), 2, 2, 2, tanh, pooled=True)
+  out = jax.jit(lambda v, x: module.apply(v, x, method="features"))(v, x)
+  np.testing.assert_allclose(out["pooled"], want, atol=1e-4)
+  np.testing.assert_array_equal(out["grid"], out["stage2"])                          # the last map is without it
 
 
 def test_patches_start_as_a_dense_layer():
@@ -243,7 +257,8 @@ def test_drop_path_rises_with_depth(scan):
 
 @pytest.mark.parametrize("options, message", [
   ({"position": "sine"}, "unknown position 'sine': did you mean"), ({"mlp": "relu"}, "unknown mlp 'relu'"),
-  ({"width": 64}, "width 64 with 3 heads"), ({"width": 18, "heads": 3, "rotary": True}, "width 18 with 3 heads")])
+  ({"norm": "pooled"}, "set encoder.pool to mean"), ({"width": 64}, "width 64 with 3 heads"),
+  ({"width": 18, "heads": 3, "rotary": True}, "width 18 with 3 heads")])
 def test_wrong_options(options, message):
   with pytest.raises(errors.UsageError, match=message):
     encoders.make("vit_ti", **options)

@@ -193,6 +193,16 @@ def dino(student, teacher, center, student_temp=0.1, teacher_temp=0.04):
   return np.mean(terms)
 
 
+def ibot(student, teacher, center, image, student_temp=0.1, teacher_temp=0.04):
+  """Image by image: row i is a hidden patch of image[i]."""
+  means = []
+  for n in set(image):
+    mine = [i for i in range(len(image)) if image[i] == n]
+    target = softmax((teacher[mine] - center) / teacher_temp)
+    means.append(-np.sum(target * log_softmax(student[mine] / student_temp)) / len(mine))
+  return sum(means) / len(means)
+
+
 def ressl(student, teacher, queue, student_temp=0.1, teacher_temp=0.04):
   p = softmax(unit(teacher) @ unit(queue).T / teacher_temp)
   return -np.mean(np.sum(p * log_softmax(unit(student) @ unit(queue).T / student_temp), 1))
@@ -215,6 +225,19 @@ def sigreg(z, directions, knots=17, t_max=3.0):
 
 def weighted_l2(predicted, target, weight):
   total = sum(w * np.mean((p - t) ** 2) for p, t, w in zip(predicted, target, weight, strict=True))
+  return total / sum(weight)
+
+
+def weighted_l1(predicted, target, weight):
+  total = sum(w * np.mean(np.abs(p - t)) for p, t, w in zip(predicted, target, weight, strict=True))
+  return total / sum(weight)
+
+
+def smooth_l1(predicted, target, weight, beta):
+  """Channel by channel, in the two cases of the paper."""
+  one = lambda d: d**2 / 2 / beta if abs(d) <= beta else abs(d) - beta / 2
+  total = sum(w * np.mean([one(a - b) for a, b in zip(p, t, strict=True)])
+              for p, t, w in zip(predicted, target, weight, strict=True))
   return total / sum(weight)
 
 

@@ -35,6 +35,7 @@ def arguments(f, w, x, queue=None):
   negatives = jnp.tanh(jnp.asarray(QUEUE) @ w)                                              # the same on every device
   known = {**dict.fromkeys(("z", "z1", "x", "query", "image"), z[:, 0]),
            **dict.fromkeys(("z2", "positive", "text"), z[:, 1]),
+           "student": z[:, 0], "teacher": z[:, 1], "center": w[0],
            "predicted": z[:, 0], "target": z[:, 1], "weight": jnp.abs(x[:, 0, 0]),
            "scores": z[:, 0] if f is losses.sinkhorn else z.swapaxes(0, 1), "negatives": negatives,
            "labels": (10 * jnp.abs(x[:, 0, 0])).astype(int) % 3, "key": jax.random.key(0),
@@ -90,7 +91,8 @@ def spread(way, devices):
 
 
 def test_all_are_found():
-  assert {"ntxent", "info_nce", "supcon", "clip", "siglip", "barlow_twins", "swav", "koleo", "sigreg"} <= set(COUPLED)
+  assert {"ntxent", "info_nce", "supcon", "clip", "siglip", "barlow_twins", "swav", "koleo", "sigreg",
+          "ibot"} <= set(COUPLED)
   assert not set(COUPLED) & {"pair", "triplet", "negative_cosine", "dino", "ressl"}          # examples by themselves
 
 

@@ -11,7 +11,9 @@ from sslx import losses
 RNG = np.random.default_rng(0)
 X = RNG.normal(0, 1, (3, 6, 4))                            # up to three arrays [B, D] a loss
 LABELS = np.array([0, 1, 0, 2, 1, 0])                      # one row has no positive
+COUNTS = np.bincount(LABELS)
 QUEUE = RNG.normal(0, 1, (5, 4))
+SHARES = RNG.dirichlet(np.ones(4), (2, 6))                 # what a teacher says, balanced already
 WEIGHT = np.array([0.0, 1, 2, 1, 0, 10])
 KEY = jax.random.key(3)
 
@@ -56,10 +58,18 @@ CASES = {
            lambda x, h: reference.swav(x, QUEUE, temperature=h[0], targets=X), [0.3]),
   "dino": (lambda x, h: losses.dino(x, X[1:] * 0.1, X[0, 0], student_temp=h[0]),
            lambda x, h: reference.dino(x, X[1:] * 0.1, X[0, 0], h[0]), [0.5]),
+  "dino, distributions": (lambda x, h: losses.dino(x, SHARES, None, student_temp=h[0]),
+                          lambda x, h: reference.dino(x, np.log(SHARES), 0, h[0], 1.0), [0.5]),
+  "ibot": (lambda x, h: losses.ibot(x[0], X[1] * 0.1, X[0, 0], 1 / COUNTS[LABELS], student_temp=h[0]),
+           lambda x, h: reference.ibot(x[0], X[1] * 0.1, X[0, 0], LABELS.tolist(), h[0]), [0.5]),
   "ressl": (lambda x, h: losses.ressl(x[0], X[1], QUEUE, student_temp=h[0]),
             lambda x, h: reference.ressl(x[0], X[1], QUEUE, h[0]), [0.2]),
   "weighted_l2": (lambda x, h: losses.weighted_l2(x[0], x[1], WEIGHT),
                   lambda x, h: reference.weighted_l2(x[0], x[1], WEIGHT), []),
+  "weighted_l1": (lambda x, h: losses.weighted_l1(x[0], x[1], WEIGHT),
+                  lambda x, h: reference.weighted_l1(x[0], x[1], WEIGHT), []),
+  "smooth_l1": (lambda x, h: losses.smooth_l1(x[0], x[1], WEIGHT, beta=h[0]),
+                lambda x, h: reference.smooth_l1(x[0], x[1], WEIGHT, h[0]), [0.8]),
   "gan_critic": (lambda x, h: losses.gan_critic(x[0], x[1]), lambda x, h: reference.gan_critic(x[0], x[1]), []),
   "gan_generator": (lambda x, h: losses.gan_generator(x[0]), lambda x, h: reference.gan_generator(x[0]), []),
   "koleo": (lambda x, h: losses.koleo(x[0]), lambda x, h: reference.koleo(x[0]), []),

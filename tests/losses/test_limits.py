@@ -94,6 +94,7 @@ def test_swav_and_dino_need_views():
 
 def test_teachers_have_no_gradient():
   gradients = run(jax.grad(lambda t, c: losses.dino(X, t, c), (0, 1)), X[:2], X[0, 0])
+  gradients += run(jax.grad(lambda t, c: losses.ibot(X[0], t, c, jnp.ones(8)), (0, 1)), X[1], X[0, 0])
   gradients += run(jax.grad(lambda t, q: losses.ressl(X[0], t, q), (0, 1)), X[1], X[2])
   assert not any(g.any() for g in gradients)
   assert run(jax.grad(lambda s: losses.dino(s, X[:2], X[0, 0])), X).any()

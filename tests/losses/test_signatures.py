@@ -13,7 +13,8 @@ NAMES = losses.__all__
 def test_names():
   assert sorted(NAMES) == NAMES
   assert {"pair", "triplet", "info_nce", "ntxent", "dcl", "supcon", "clip", "siglip", "negative_cosine", "barlow_twins",
-          "vicreg", "sinkhorn", "swav", "dino", "koleo", "sigreg", "wmse", "vibcreg", "ressl"} <= set(NAMES)
+          "vicreg", "sinkhorn", "swav", "dino", "koleo", "sigreg", "wmse", "vibcreg", "ressl",
+          "ibot"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -47,6 +48,7 @@ def test_docstring_names_the_paper(name):
   ("vicreg", "(z1, z2, *, sim=25.0, var=25.0, cov=1.0, eps=0.0001, axis_name=None)"),
   ("sinkhorn", "(scores, *, epsilon=0.05, iterations=3, axis_name=None)"),
   ("dino", "(student, teacher, center, *, student_temp=0.1, teacher_temp=0.04)"),
+  ("ibot", "(student, teacher, center, weight, *, student_temp=0.1, teacher_temp=0.04, axis_name=None)"),
   ("sigreg", "(key, z, *, slices=1024, knots=17, t_max=3.0, axis_name=None)"),
 ])
 def test_signatures_stay(name, want):

@@ -9,7 +9,7 @@ from small import IMAGES, Linear, several
 
 from sslx import data, encoders, epochs, mesh, train
 from sslx.config import default
-from sslx.methods import base, deepcluster, deepcluster_v2, dino, kmeans, swav
+from sslx.methods import deepcluster, deepcluster_v2, dino, kmeans, masked, swav
 
 RNG = np.random.default_rng(0)
 BLOBS = np.concatenate([RNG.normal(c, 0.1, (20, 2)) for c in ((0, 0), (4, 0), (0, 4))]).astype(np.float32)
@@ -116,7 +116,7 @@ def test_dino_shows_where_its_class_token_looks():
   shown = method.show(params, state, method.views(jax.random.key(1), images))
   share = np.asarray(shown["attention"] / shown["view 1"])
   assert share.shape == (4, 8, 8, 1) and share.max() <= 1.0001 and np.all(share.min((1, 2, 3)) < 0.99)
-  assert base.attention(encoders.make("vit_ti", pool="mean"), {}, images["image"]) == {}
+  assert masked.attention(encoders.make("vit_ti", pool="mean"), {}, images["image"]) == {}
 
 
 def test_swav_queue_joins_when_it_is_time():

@@ -1,0 +1,190 @@
+"""The training step of ViT-Ti/4 and of MAE on it, beside timm, in one run.
+
+  make bench-peers                                 # once: an environment with PyTorch, for the peers alone
+  python experiments/bench/vit.py                  # some minutes on 2 cores; leave the machine to it
+  python experiments/bench/vit.py --races parts    # sslx alone; nothing is written
+
+A step is forward, backward and AdamW's update at 32 pixels, batch 128, float32, with class token and learned positions.
+Every contender is a process that waits for its turn; turns go round, the first one warms up, and a ratio is that of two
+turns of one round: median, least and most of the rounds. timm has a thread a core and its fused attention. sslx runs as
+README has it for CPUs: a simulated device a core, and glibc keeps memory, in large pages. What each of these is worth,
+and each of the forms in sslx/encoders/layers.py, is measured by doing without, at batch 32. MAE hides 75 % from the
+encoder; its decoder has two blocks of width 96. The results go to experiments/results/vit.{json,md}.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+HERE = pathlib.Path(__file__).parents[1]
+DEVICES = f"--xla_force_host_platform_device_count={os.cpu_count()}"
+LARGE = "glibc.malloc.hugetlb=1"
+KEPT = f"{LARGE}:glibc.malloc.arena_max=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=100000000000"
+SIDE, PATCH, DECODER, LAYERS = 32, 4, (96, 2, 4), ("Dense", "gelu", "attention")
+OURS = {  # name: (model, layers in their plain form, XLA_FLAGS, GLIBC_TUNABLES)
+    "sslx": ("vit", (), DEVICES, KEPT), "mae": ("mae", (), DEVICES, KEPT), "product": ("product", (), "", KEPT)}
+PARTS = {  # what is left out: the same
+    "tokens in one axis (`layers.Dense`)": ("vit", ("Dense",), DEVICES, KEPT),
+    "gelu by erf (`layers.gelu`)": ("vit", ("gelu",), DEVICES, KEPT),
+    "heads before tokens (`layers.attention`)": ("vit", ("attention",), DEVICES, KEPT),
+    "all three layers": ("vit", LAYERS, DEVICES, KEPT), "a simulated device a core": ("vit", (), "", KEPT),
+    "memory that is kept": ("vit", (), DEVICES, LARGE), "memory that is kept, large pages": ("vit", (), DEVICES, ""),
+    "all of these": ("vit", LAYERS, "", "")}
+PEERS = {  # name: (model, GLIBC_TUNABLES)
+    "timm": ("vit", ""), "timm mae": ("mae", ""), "tuned timm": ("vit", KEPT), "torch product": ("product", "")}
+RACES = {  # name: (contenders, batch)
+    "steps": (("sslx", "timm", "mae", "timm mae", "tuned timm", "product", "torch product"), 128),
+    "parts": (("sslx", *PARTS), 32)}
+
+
+def stepper(batch, model, plain):
+  """step() of a model, as `sslx pretrain` runs it: over all devices."""
+  import flax.linen as nn
+  import jax
+  import jax.numpy as jnp
+  import optax
+
+  from sslx import encoders, methods, train
+  from sslx.encoders import layers
+  if model == "product":
+    a, f = jnp.asarray(np.random.default_rng(0).random((2048, 2048), np.float32)), jax.jit(jnp.matmul)
+    return lambda: f(a, a).block_until_ready()
+  forms = {"Dense": nn.Dense, "gelu": lambda x: nn.gelu(x, approximate=False),
+           "attention": jax.nn.dot_product_attention}
+  for name in plain:
+    setattr(layers, name, forms[name])
+  aug = lambda key, image: image
+  encoder = encoders.make("vit_ti", patch=PATCH, position="learned")
+  if model == "mae":
+    width, depth, heads = DECODER
+    method = methods.make("mae", encoder, width=width, depth=depth, heads=heads, aug=aug)
+  else:
+    method = methods.make("supervised", encoder, num_classes=10, aug=aug)
+  rng = np.random.default_rng(0)
+  batch = {"image": rng.random((batch, SIDE, SIDE, 3), np.float32), "label": rng.integers(0, 10, batch)}
+  mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+  tx, key, batch = optax.adamw(1e-3, weight_decay=0.05), jax.random.key(0), train.place(batch, mesh)
+  state = jax.device_put(train.init_state(method, tx, key, batch), jax.NamedSharding(mesh, jax.P()))
+  run, now = train.make_step(method, tx, 1000, mesh), [state]
+
+  def step():
+    now[0], metrics = run(now[0], key, batch)
+    return metrics["loss"].block_until_ready()
+  return step
+
+
+def serve(name, batch, steps):
+  """Answers each line of the input with the seconds of a step, as experiments/peers/vit_timm.py does."""
+  step = stepper(batch, *(OURS | PARTS)[name][:2])
+  for _ in sys.stdin:
+    clock, cores = time.perf_counter(), time.process_time()
+    for _ in range(steps):
+      step()
+    print((time.perf_counter() - clock) / steps, (time.process_time() - cores) / steps, flush=True)
+
+
+def start(name, python, batch, steps):
+  """The process of a contender."""
+  clean = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "GLIBC_TUNABLES")}
+  if name in PEERS:
+    model, tunables = PEERS[name]
+    flags, command = "", [python, HERE / "peers/vit_timm.py", "--model", model, "--side", SIDE, "--patch", PATCH,
+                          "--decoder", *DECODER]
+  else:
+    flags, tunables = (OURS | PARTS)[name][2:]
+    command = [sys.executable, __file__, "--serve", name]
+  env = {k: v for k, v in (("XLA_FLAGS", flags), ("GLIBC_TUNABLES", tunables)) if v}
+  return subprocess.Popen([str(c) for c in (*command, "--batch", batch, "--steps", steps)], env=clean | env,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def compete(names, batch, python, rounds, steps):
+  """{contender: {"seconds": [a round each], "core_seconds": [...]}}."""
+  found = {name: {"seconds": [], "core_seconds": []} for name in names}
+  running = {name: start(name, python, batch, steps) for name in names}
+  try:
+    for n in range(rounds + 1):                            # the first turn compiles and warms up
+      for name, process in running.items():
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+        if not line:
+          raise SystemExit(f"{name} stopped; its message is above. The peers' environment: make bench-peers")
+        print(f"round {n}, {name}: {line.strip()} s", file=sys.stderr, flush=True)
+        if n:
+          for key, value in zip(found[name], line.split(), strict=True):
+            found[name][key].append(float(value))
+  finally:
+    for process in running.values():
+      process.terminate()
+      process.wait()
+  return found
+
+
+def spread(found, name, other, key="seconds"):
+  """"median (least to most)" of the ratio name / other, a round at a time."""
+  ratios = [a / b for a, b in zip(found[name][key], found[other][key], strict=True)]
+  return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def page(machine, steps, parts):
+  """The results as Markdown."""
+  middle = lambda name: statistics.median(steps[name]["seconds"])
+  row = lambda label, name, other: (
+      f"| {label} | {middle(name):.3f} | {middle(other):.3f} | **{spread(steps, other, name)}** | "
+      f"{spread(steps, other, name, 'core_seconds')} |")
+  rate = {k: 2 * 2048**3 / middle(k) / 1e9 for k in ("product", "torch product")}
+  lines = ["# The training step of a ViT", "", "`python experiments/bench/vit.py`", "",
+           f"ViT-Ti/4, 32 pixels, batch 128, float32, AdamW. {machine['cores']} cores, load {machine['load']:.1f} at",
+           f"the start, jax {machine['jax']}, {machine['peers']}, {machine['rounds']} rounds of turns.", "",
+           "Ratios: median (least to most) of the rounds. Core-seconds add up what all cores did; other work on the",
+           "machine changes them less. A product of 2048 x 2048 matrices in this run: "
+           f"{rate['product']:.0f} GFLOP/s by JAX,", f"{rate['torch product']:.0f} by PyTorch.", "",
+           "| step | sslx, s | timm, s | timm / sslx | in core-seconds |", "|---|---|---|---|---|",
+           row("ViT", "sslx", "timm"), row("ViT, timm with sslx's GLIBC_TUNABLES", "sslx", "tuned timm"),
+           row("MAE, 75 % hidden", "mae", "timm mae"), "",
+           f"MAE's step over the ViT's: {spread(steps, 'mae', 'sslx')}; with timm {spread(steps, 'timm mae', 'timm')}.",
+           "", "What each part is worth: the ViT's step without it over the step with all, batch 32.", "",
+           "| without | time | core-seconds |", "|---|---|---|"]
+  lines += [f"| {k} | {spread(parts, k, 'sslx')} | {spread(parts, k, 'sslx', 'core_seconds')} |" for k in PARTS]
+  return "\n".join(lines) + "\n"
+
+
+def main():
+  p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  p.add_argument("--races", nargs="+", choices=RACES, default=list(RACES))
+  p.add_argument("--python", default=HERE.parent / ".venv-peers/bin/python", help="of the peers' environment")
+  p.add_argument("--rounds", type=int, default=7)
+  p.add_argument("--steps", type=int, default=2, help="of a turn")
+  p.add_argument("--serve", choices=OURS | PARTS, help=argparse.SUPPRESS)
+  p.add_argument("--batch", type=int, help=argparse.SUPPRESS)
+  args = p.parse_args()
+  if args.serve:
+    serve(args.serve, args.batch, args.steps)
+    return
+  load = os.getloadavg()[0]
+  if "steps" in args.races and not pathlib.Path(args.python).exists():
+    raise SystemExit(f"no Python at {args.python}: make bench-peers, or --races parts")
+  found = {name: compete(*RACES[name], args.python, args.rounds, args.steps) for name in args.races}
+  for name, race in found.items():
+    print("\n".join(f"{name}: {k}, {spread(race, k, 'sslx')} of sslx" for k in race))
+  if set(found) < set(RACES):
+    return
+  import jax
+  ask = "from importlib.metadata import version as v; print(*(f'{n} {v(n)}' for n in ('torch', 'timm')))"
+  versions = subprocess.run([args.python, "-c", ask], text=True, stdout=subprocess.PIPE, check=True).stdout.strip()
+  machine = {"cores": os.cpu_count(), "load": load, "jax": jax.__version__, "peers": versions, "rounds": args.rounds}
+  (HERE / "results/vit.json").write_text(json.dumps({"machine": machine, **found}, indent=1) + "\n")
+  (HERE / "results/vit.md").write_text(page(machine, **found))
+  print(page(machine, **found))
+
+
+if __name__ == "__main__":
+  main()
