@@ -90,8 +90,7 @@ def load(config, split):
         bar.add_task("checking and copying images, once")
       bar.update(bar.task_ids[0], completed=done, total=total)
     source = datasets.load(c.name, split=split, dir=c.dir, size=c.size, fit=c.fit, channels=c.get("channels", 0),
-                           limit=c.limit if split == "train" else 0, on_error=c.on_error, seed=config.seed,
-                           progress=progress)
+                           limit=c.limit * (split == "train"), on_error=c.on_error, seed=config.seed, progress=progress)
   few = split == "train" and c.get("labels")
   return source.take(splits.labelled(few, source.labels, config.seed)) if few else source
 

@@ -96,13 +96,18 @@ def mixed(rng, image, target, mixup, cutmix):
   return image, weight * target + (1 - weight) * target[first[1]]
 
 
+def prepare(config, train, test):
+  """A UsageError where there are no labels to learn from or to test with."""
+  for name, source in (("training", train), ("test", test)):
+    if source.labels is None:
+      raise errors.UsageError(f"the {name} images of {source.name} have no labels: classification needs them for both")
+
+
 def measure(predict, train, test, options):
   """{"accuracy", "classes": {name: accuracy}, "examples", "standard_error"} of logits predict(images).
 
   On a labelled test Source, that is. Test images of classes that the training Source does not have count as wrong.
   """
-  if test.labels is None:
-    raise errors.UsageError(f"the test split of {test.name} has no labels to test with")
   classes, _, truth = labels.encode(train.labels, test.labels)
   right = run.outputs(predict, test).argmax(-1) == truth
   names = test.class_names or ()

@@ -53,41 +53,45 @@ def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log
   if not c.method.get("weights"):
     raise errors.UsageError("no pretrained encoder was named: give --from RUN, or source from Python")
   stages.parse(c.method.strategy)
-  labelled, test = train.load(c, "train"), train.load(c, "test")
-  used = positions(c)
-  task = importlib.import_module(c.method.name)
-  if hasattr(task, "prepare"):
-    task.prepare(c, labelled, test)
-  path = pathlib.Path(workdir) / "transfer.json"
+  labelled, test, used = train.load(c, "train"), train.load(c, "test"), positions(c)
+  task, path = importlib.import_module(c.method.name), pathlib.Path(workdir) / "transfer.json"
+  task.prepare(c, labelled, test)
   record = {"task": c.method.name.rpartition(".")[2], "source": c.method.source, "labels": len(labelled)}
   if c.method.strategy == "auto":
-    known = checkpoint.read_json(path).get("choice") if path.exists() else None
-    record["choice"] = chosen = known or choice.choose(c, labelled)
-    log.say(f"strategy {chosen['strategy']}{', layer ' + chosen['layer'] if chosen['layer'] else ''}: {chosen['why']}")
-    c.method.strategy = chosen["strategy"]
-    if "layer" in c.method:
-      c.method.layer = chosen["layer"]
+    record["choice"] = decided(c, labelled, path)
   record |= {"strategy": c.method.strategy, "layer": c.method.get("layer", ""), "runs": {}}
-  first = True
-  for folder, strategy in [(workdir, c.method.strategy)] + [(pathlib.Path(workdir) / SCRATCH, SCRATCH)] * (
-      scratch and c.method.strategy != SCRATCH):
-    run = c.copy_and_resolve_references()
-    run.method.strategy = strategy
-    if strategy == SCRATCH:
-      run.optim.layer_decay = 1.0
-      if "layer" in run.method:
-        run.method.layer = ""
-      run.optim.lr = run.optim.lr if scratch_lr is None else scratch_lr
+  for strategy in dict.fromkeys([c.method.strategy, *[SCRATCH] * scratch]):
+    first = strategy == c.method.strategy
+    run = c if first else from_scratch(c, scratch_lr)
+    folder = path.parent if first else path.parent / SCRATCH
     log.say(f"{strategy}: {folder}")
-    train.train(run, folder, data=None, log=log_to if first else None)
-    if first and "choice" in record:
-      checkpoint.write_json(path, record)
+    train.train(run, folder, log=log_to if first else None)
+    record["runs"][strategy] = task.measure(predictor(folder), labelled, test, run.method)
+    checkpoint.write_json(path, record)
     if first and used is not None:
       split.write(path.with_name("labelled.txt"), used)
-    record["runs"][strategy] = task.measure(predictor(folder), labelled, test, run.method)
-    first = False
-  checkpoint.write_json(path, record)
   return record
+
+
+def decided(config, labelled, path):
+  """What "auto" stands for, put into the config: as in transfer.json at `path`, if that is there, else chosen now."""
+  known = checkpoint.read_json(path).get("choice") if path.exists() else None
+  found = known or choice.choose(config, labelled)
+  log.say(f"strategy {found['strategy']}{', layer ' + found['layer'] if found['layer'] else ''}: {found['why']}")
+  config.method.strategy = found["strategy"]
+  if "layer" in config.method:
+    config.method.layer = found["layer"]
+  return found
+
+
+def from_scratch(config, lr):
+  """The config of the same network from random weights, all of it at one learning rate; lr: None for the same one."""
+  c = config.copy_and_resolve_references()
+  c.method.strategy, c.optim.layer_decay = SCRATCH, 1.0
+  c.optim.lr = c.optim.lr if lr is None else lr
+  if "layer" in c.method:
+    c.method.layer = ""
+  return c
 
 
 def positions(config):
@@ -100,7 +104,7 @@ def positions(config):
 
 
 def predictor(folder):
-  """The function images -> output of the network that a run of a task trained, as numpy; `shape` are the images'."""
+  """The function images -> output, as numpy, of the network that a run of a task trained."""
   record = checkpoint.load_encoder(folder, read="z")
   size = min(256, max(1, PIXELS // math.prod(record.shape[:2])))
   return lambda images: evaluate.embed(record, images, batch_size=size)
