@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import FUSED
 from jax.sharding import NamedSharding, PartitionSpec
 
 from sslx import augment
@@ -24,7 +25,7 @@ CORNERS = np.array([(0.0, 0.0), (8.0, 0.0), (8.0, 7.0), (0.0, 7.0)])
 REQUIRED = {"kernel_size": 3, "factor": 0.7, "delta": 0.2, "sigma": 0.9, "angle": 20.0, "size": (5, 4), "k": 1,
             "box": (1, 2, 4, 5), "mean": (0.5,), "std": (0.5,), "threshold": 0.5, "bits": 3, "top": 3, "left": 6,
             "other": X[0], "weight": 0.3, "start": CORNERS, "end": CORNERS * 0.7 + 1, "displacement": X[0, ..., :2]}
-QUICK = {"xla_backend_optimization_level": 0}                        # a tenth of the time to compile random draws
+QUICK = {"xla_backend_optimization_level": 0, **FUSED}               # a tenth of the time to compile random draws
 MESH = jax.make_mesh((8,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
 ONE_EACH, ALL = PartitionSpec("d"), PartitionSpec()
 
