@@ -100,11 +100,10 @@ def test_random(name):
   both = jax.tree.map(lambda *v: jnp.stack(v), out, other)
   same(eight, out)
   same(shards, both, atol=5e-7)
-  pmapped = jax.pmap(f, devices=jax.devices()[:2])
+  twice = np.stack([x, x])
+  pmapped = jax.pmap(f, devices=jax.devices()[:2]).lower(keys, twice)
   if name in PMAPPED:
-    same(pmapped(keys, np.stack([x, x])), both)
-  else:
-    pmapped.lower(keys, np.stack([x, x]))
+    same(pmapped.compile(compiler_options=QUICK)(keys, twice), both)
 
 
 @pytest.mark.parametrize("name", FIXED)
@@ -120,10 +119,9 @@ def test_fixed(name):
   eight, mapped = jax.jit(lambda x: (f(x), shards(x)), compiler_options=QUICK)(wide)
   same(eight, out)
   same(mapped, out, atol=1e-6)
+  pmapped = jax.pmap(f).lower(x[:, None])
   if name in PMAPPED:
-    same(jax.pmap(f)(x[:, None]), out[:, None])
-  else:
-    jax.pmap(f).lower(x[:, None])
+    same(pmapped.compile(compiler_options=QUICK)(x[:, None]), out[:, None])
 
 
 @pytest.mark.parametrize("name", PUBLIC)
