@@ -68,6 +68,22 @@ def vit(c, variant):
   return c
 
 
+def text(variant):
+  """The config of a method that reads text, still to be named: of `text`, yours (data.name), or tiny, digits in letters.
+
+  AdamW, on a small transformer over bytes.
+  """
+  if variant not in ("text", "tiny"):
+    raise errors.unknown("variant", variant, ("text", "tiny"))
+  c, small = config.default(), variant == "tiny"
+  c.total_steps, c.batch_size = (30, 64) if small else (1000, 64)
+  c.data.name = "digits_text" if small else "text:PATH"
+  c.encoder = encoders.options("text_ti", **{"width": 16, "depth": 2, "heads": 2} if small else {"depth": 4})
+  c.optim.name, c.optim.lr, c.optim.weight_decay, c.optim.warmup = "adamw", 1e-3, 0.05, 0.05
+  c.checkpoint.every, c.log.every = (10, 5) if small else (500, 20)
+  return c
+
+
 VARIANTS = {"digits": digits, "cifar10": cifar10, "imagenet": imagenet, "tiny": tiny}
 
 

@@ -1,0 +1,22 @@
+"""GPT (Radford et al., 2018).
+
+  sslx pretrain --config configs/gpt.py:text --config.data.name=text:FILE --workdir runs/gpt
+
+variant   data and encoder                                             on 2 CPU cores   expect
+text      a text of a megabyte, 4 blocks of width 192, 128 bytes ago   15 minutes       see experiments/results/text.md
+tiny      digits drawn in letters, 30 steps: everything once           20 seconds       nothing
+"""
+
+from sslx import methods, presets
+
+
+def get_config(arg="text"):
+  c = presets.text(arg)
+  c.encoder.causal, c.encoder.dropout = True, 0.0
+  c.method = methods.options("gpt", context=16 if arg == "tiny" else 128)
+  if arg == "text":
+    c.data.length = 4096                                     # of which each step sees a piece
+    c.total_steps, c.batch_size = 3500, 16
+    c.encoder.depth, c.encoder.heads = 4, 4
+    c.optim.lr, c.optim.clip, c.optim.b2, c.optim.weight_decay = 3e-3, 1.0, 0.95, 0.1
+  return c
