@@ -1,4 +1,4 @@
-"""Text as ids and back: its bytes, or the subwords of a file of the tokenizers library. 0 is padding, the rest above."""
+"""Text as ids and back: its bytes, or the subwords of a file of the tokenizers library. 0 is padding."""
 
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ from sslx import errors
 class Coder:
   """vocab: number of ids, padding among them; encode: bytes -> ids int32 [T]; decode: ids [T] -> str, without padding.
 
-  starts: bool [vocab], the ids with which a new word begins: those of white space, or of a subword that has it in front.
+  starts: bool [vocab], the ids with which a new word begins: white space, or a subword that has it in front.
   """
   vocab: int
   encode: Callable
@@ -24,7 +24,7 @@ class Coder:
 
 @functools.lru_cache(maxsize=8)
 def coder(name="bytes"):
-  """The Coder of "bytes" (byte b is id b + 1) or of a tokenizers file (its id i is i + 1); UsageError for a bad file."""
+  """The Coder of "bytes" (byte b is id b + 1) or of a tokenizers file (its i is i + 1); UsageError for a bad file."""
   if name == "bytes":
     starts = np.isin(np.arange(257) - 1, list(b" \n\t\r"))
     return Coder(257, lambda text: np.frombuffer(text, np.uint8).astype(np.int32) + 1, _of_bytes, starts)
@@ -37,7 +37,7 @@ def coder(name="bytes"):
       raise
     raise errors.UsageError(f"{name} is no file of the tokenizers library: {errors.first_line(e)}") from e
   words = [None] + [found.id_to_token(i) for i in range(found.get_vocab_size())]
-  pieces = any((w or "").startswith("##") for w in words)    # WordPiece marks what does not begin a word, others what does
+  pieces = any((w or "").startswith("##") for w in words)    # WordPiece marks what goes on, others what begins
   starts = np.array([bool(w) and (not w.startswith("##") if pieces else w[0] in "ĠĊĉč▁") for w in words])
   return Coder(len(words), functools.partial(_encoded, found, name), functools.partial(_decoded, found), starts)
 

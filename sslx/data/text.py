@@ -1,6 +1,6 @@
 """Text: files of it packed into rows of one length, or sentences with labels, cut and padded to that length.
 
-  text:PATH/FILE          text of any kind; of FILE.jsonl, {"text": ..., "label": ...} a line; of FILE.tsv, text, tab, label
+  text:PATH/FILE          running text; of FILE.jsonl, {"text": ..., "label": ...} a line; of FILE.tsv, text, tab, label
   text:PATH               all files of the folder, in order of their names
   text:PATH/{train,test}  as above, a folder a part; with folders of files below, those are the classes
 
@@ -122,7 +122,7 @@ def _records(path, listed):
   kinds = {os.path.splitext(f)[1].lower() if f.endswith((".jsonl", ".tsv")) else "" for f, _ in listed}
   labelled = {c is not None for _, c in listed}
   if len(kinds) > 1 or len(labelled) > 1:
-    raise errors.UsageError(f"{path} mixes kinds of files: it must have .jsonl, .tsv, running text or class folders alone")
+    raise errors.UsageError(f"{path} mixes kinds of files: it must be .jsonl, .tsv, running text or class folders")
   contents = [(_bytes(f), f, c) for f, c in listed]
   if labelled == {True}:
     return [text for text, _, _ in contents], [c for _, _, c in contents]
@@ -163,7 +163,7 @@ def _tsv(text, file):
     if n == 1 and cells[-1] == b"label" or not line.strip():
       continue
     if len(cells) > 2:
-      raise errors.UsageError(f"{file}, line {n}: {len(cells)} columns; it must be the text and, after a tab, the label")
+      raise errors.UsageError(f"{file}, line {n}: {len(cells)} columns; it must be text and, after a tab, a label")
     yield cells[0], cells[1].decode(errors="replace").strip() if len(cells) == 2 else None
 
 

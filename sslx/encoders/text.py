@@ -90,7 +90,7 @@ class Text(nn.Module):
       x = jnp.concatenate([jnp.broadcast_to(token, (B, 1, self.width)).astype(x.dtype), x], 1)
       real = jnp.pad(real, ((0, 0), (1, 0)), constant_values=True)
     if self.position == "learned":
-      if T > self.length:
+      if self.length < T:
         raise errors.UsageError(f"text of {T} tokens on positions for {self.length}: set encoder.length")
       place = self.param("positions", small, (int(self.pool == "token") + self.length, self.width), wide)
       x = x + place[:x.shape[1]].astype(x.dtype)

@@ -25,8 +25,8 @@ def surprisal(net, variables, ids, before, *, context, stride=0, batch_size=32):
   ids, before = np.asarray(ids, np.int32), np.asarray(before, np.int32)
   stride = stride or max(1, context // 2)
   if not (len(before) and len(ids) and (ids > 0).all() and 1 <= stride <= context):
-    raise errors.UsageError("surprisal needs text without padding, a token in front of it, and a stride from 1 to the "
-                            f"context; there are {len(ids)} tokens, {len(before)} in front, stride {stride} of {context}")
+    raise errors.UsageError("surprisal needs text without padding, a token in front, a stride from 1 to the context; "
+                            f"there are {len(ids)} tokens, {len(before)} in front, stride {stride} of {context}")
   text, n = np.concatenate([before[-context:], ids]), len(ids)
   ends = np.minimum(np.arange(stride, n + stride, stride), n) + len(text) - n           # the first token not counted
   counts = np.diff(ends, prepend=len(text) - n)

@@ -20,7 +20,7 @@ from sslx.losses.tokens import cross_entropy
 
 __all__ = [
   "alignment", "alpha_req", "barlow_twins", "clip", "cross_entropy", "dcl", "dino", "effective_rank", "feature_std",
-  "gan_critic", "gan_generator", "ibot", "info_nce", "koleo", "negative_cosine", "ntxent", "pair", "psnr", "ressl", "siglip",
-  "sigreg", "sinkhorn", "smooth_l1", "ssim", "supcon", "swav", "triplet", "triplet_hard", "triplet_semihard",
+  "gan_critic", "gan_generator", "ibot", "info_nce", "koleo", "negative_cosine", "ntxent", "pair", "psnr", "ressl",
+  "siglip", "sigreg", "sinkhorn", "smooth_l1", "ssim", "supcon", "swav", "triplet", "triplet_hard", "triplet_semihard",
   "uniformity", "unit", "vibcreg", "vicreg", "weighted_l1", "weighted_l2", "whiten", "wmse",
 ]

@@ -9,7 +9,8 @@ from sslx.augment import text
 from sslx.methods import base, words
 
 CITE = """@inproceedings{wang2021tsdae,
-  title={{TSDAE}: Using Transformer-based Sequential Denoising Auto-Encoder for Unsupervised Sentence Embedding Learning},
+  title={{TSDAE}: Using Transformer-based Sequential Denoising Auto-Encoder for Unsupervised Sentence Embedding
+    Learning},
   author={Wang, Kexin and Reimers, Nils and Gurevych, Iryna},
   booktitle={Findings of EMNLP}, year={2021}}"""
 
@@ -23,7 +24,9 @@ class Coded(nn.Module):
   def __call__(self, x, mask=None, train=False):
     wide = jnp.result_type(float)
     fill = self.param("fill", nn.initializers.normal(0.02), (self.encoder.width,), wide)
-    return nn.Dense(self.width, param_dtype=wide, name="code")(self.encoder.features(x, train, mask=mask, fill=fill)["pooled"])
+    found = self.encoder.features(x, train, mask=mask, fill=fill)["pooled"]
+    found = found.astype(jnp.promote_types(found.dtype, jnp.float32))
+    return nn.Dense(self.width, param_dtype=wide, name="code")(found)
 
 
 class Decoder(nn.Module):
@@ -41,7 +44,8 @@ class Decoder(nn.Module):
     mask = jnp.broadcast_to(jnp.arange(x.shape[1]) == 0, x.shape)
     found = self.encoder.features(before, train, mask=mask, fill=first)["tokens"]
     found = found.astype(jnp.promote_types(found.dtype, jnp.float32))
-    return nn.Dense(self.encoder.vocab, param_dtype=wide, kernel_init=nn.initializers.normal(0.02), name="scores")(found)
+    small = nn.initializers.normal(0.02)
+    return nn.Dense(self.encoder.vocab, param_dtype=wide, kernel_init=small, name="scores")(found)
 
 
 def make(encoder, *, ratio=0.6, span=5, code=128, width=128, depth=1, heads=4, tokenizer="bytes"):

@@ -20,11 +20,11 @@ class Scores(nn.Module):
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
-    wide = jnp.result_type(float)
-    fill = self.param("fill", nn.initializers.normal(0.02), (self.encoder.width,), wide) if self.masks else None
+    wide, small = jnp.result_type(float), nn.initializers.normal(0.02)
+    fill = self.param("fill", small, (self.encoder.width,), wide) if self.masks else None
     found = self.encoder.features(x, train, mask=mask, fill=fill)["tokens"][:, -x.shape[1]:]   # no class token
     found = found.astype(jnp.promote_types(found.dtype, jnp.float32))
-    return nn.Dense(self.encoder.vocab, param_dtype=wide, kernel_init=nn.initializers.normal(0.02), name="scores")(found)
+    return nn.Dense(self.encoder.vocab, param_dtype=wide, kernel_init=small, name="scores")(found)
 
 
 def coder(encoder, method, tokenizer):

@@ -32,7 +32,7 @@ def test_running_text_is_packed_whole_and_its_last_tenth_held_out(tmp_path):
   path = written(tmp_path, a_dot_txt=RUNNING[:100], b_dot_txt=RUNNING[101:])              # a newline joins them
   whole = RUNNING[:100] + b"\n" + RUNNING[101:]
   train, test = (text.load(path, split, length=64) for split in ("train", "test"))
-  assert rows(train).dtype == np.int32 and train.shape == (64,) and train.key == "text" and train.labels is None
+  assert (rows(train).dtype, train.shape, train.key, train.labels) == (np.int32, (64,), "text", None)
   ids = [x[x > 0] for x in (rows(train).ravel(), rows(test).ravel())]
   back = [(x - 1).astype(np.uint8).tobytes() for x in ids]
   assert back == [whole[:271], whole[271:]]                                               # 301 // 10 = 30 bytes
@@ -85,12 +85,13 @@ def test_folders_are_classes(tmp_path):
 def test_subwords_come_back_whole(tmp_path):
   pytest.importorskip("tokenizers")
   content = (RUNNING.decode() + "Ünïcode 日本\t\n") * 3
-  path, out = written(tmp_path, a_dot_txt=content), tmp_path / "bpe.json"
+  out = tmp_path / "bpe.json"
+  written(tmp_path, a_dot_txt=content)
   tokens.train([content], 280, out)
   coder = tokens.coder(str(out))
   ids = coder.encode(content.encode())
   assert coder.vocab == 280 and coder.decode(ids) == content and ids.min() > 0 and ids.max() < 280
-  assert len(ids) < len(content) / 2                                                      # subwords are longer than bytes
+  assert len(ids) < len(content) / 2                         # subwords are longer than bytes
   words = "".join(" " * bool(coder.starts[i]) + coder.decode([i]).strip() for i in coder.encode(b"to be, or not"))
   assert words == "to be, or not"
   train, test = (text.load(str(tmp_path / "a.txt"), split, tokenizer=str(out)) for split in ("train", "test"))

@@ -1,4 +1,4 @@
-"""Masks of text, what is drawn and what is counted, against NumPy; and that methods of text refuse what does not fit."""
+"""Masks of text, what is drawn and what is counted, against NumPy; and what methods of text refuse."""
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,7 @@ def test_whole_words_are_hidden():
   draw = jax.jit(jax.vmap(lambda key: text.random_tokens(key, ids, vocab=257, ratio=0.3, starts=bytes_.starts)))
   _, masked, hidden = map(np.asarray, draw(jax.random.split(jax.random.key(1), 100)))
   for row, t in enumerate((line, line[::-1])):
-    word = np.cumsum([i == 0 or c == 32 for i, c in enumerate(t)])                         # a space belongs to what follows
+    word = np.cumsum([i == 0 or c == 32 for i, c in enumerate(t)])                         # a space is of what follows
     for w in np.unique(word):
       for of in hidden, masked:
         own = of[:, row, :len(t)][:, word == w]
