@@ -27,7 +27,7 @@ CONTEXTS = (1, 2, 4, 8, 16, 32, 64, 128)
 VOCAB = 2048
 PROMPT = b"ROMEO:\n"
 SST = ["--config.data.name=text:{data}/sst2_train.tsv", "--config.data.length=48", "--config.data.tokenizer={bpe}",
-       "--config.encoder.vocab={vocab}", "--config.method.tokenizer={bpe}", "--config.online_probe=False",
+       "--config.online_probe=False",
        "--config.encoder.width=128", "--config.encoder.depth=2", "--config.encoder.heads=4",
        "--config.total_steps=400", "--config.optim.lr=2e-3"]
 # name: (config, what it has besides, seeds)
@@ -39,14 +39,12 @@ RUNS = {"gpt": ("gpt", ["--config.data.name=text:{data}/tinyshakespeare.txt"], (
 def configured(name, path, runs, seed):
   """The config of a run; subwords are learnt from the training sentences."""
   file, options, _ = RUNS[name]
-  bpe, vocab = pathlib.Path(runs) / "bpe.json", VOCAB
-  if options is SST:
-    if not bpe.exists():
-      bpe.parent.mkdir(parents=True, exist_ok=True)
-      tokens.train(map(bytes.decode, sentences(path, "train")[0]), VOCAB, bpe)
-    vocab = tokens.coder(str(bpe.resolve())).vocab
+  bpe = pathlib.Path(runs) / "bpe.json"
+  if options is SST and not bpe.exists():
+    bpe.parent.mkdir(parents=True, exist_ok=True)
+    tokens.train(map(bytes.decode, sentences(path, "train")[0]), VOCAB, bpe)
   return config.override(config.load(f"{HERE.parent}/configs/{file}.py:text"), [
-      *(o.format(data=path, bpe=bpe.resolve(), vocab=vocab) for o in options), f"--config.seed={seed}"])
+      *(o.format(data=path, bpe=bpe.resolve()) for o in options), f"--config.seed={seed}"])
 
 
 def sentences(path, split):
@@ -132,14 +130,14 @@ def bags(path, runs):
 
 def table(rows, base):
   """The results as Markdown."""
-  out = ["# Text", "", "`python experiments/text.py --data $DATA/text`; seconds of two CPU cores that others used, too, and",
-         "seconds of CPU time."]
+  out = ["# Text", "", "`python experiments/text.py --data $DATA/text`; seconds of two CPU cores that others used,",
+         "too."]
   for r in (r for r in rows if r["name"] == "gpt"):
     first, last = r["held_out"]
     bits = r["bits_per_byte"]
     out += ["", "## GPT on tinyshakespeare", "",
             f"{r['parameters']:,} parameters, {r['steps']:,} steps in {r['seconds']:.0f} s, {r['cpu_seconds']:.0f} s of "
-            "CPU time.", f"Held out: bytes {first:,} to {last:,}, the last tenth of the file; each of them is predicted,",
+            "CPU time.", f"Held out: bytes {first:,} to {last:,}, the last tenth of the file. Each of them is predicted,",
             "from at most k bytes before it and more than k / 2.", "",
             "| k | " + " | ".join(k for k in bits) + " |", "|---" * (len(bits) + 1) + "|",
             "| bits per byte | " + " | ".join(f"{v:.3f}" for v in bits.values()) + " |",

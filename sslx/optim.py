@@ -77,7 +77,7 @@ def orthogonal(x):
 
 
 def scale_by_muon(momentum=0.95):
-  """Muon (Jordan et al., 2024): the update [.., A, B] is `orthogonal` of Nesterov's momentum, sqrt(max(1, B / A)) long."""
+  """Muon (Jordan et al., 2024): updates [.., A, B] are `orthogonal` of Nesterov's momentum by sqrt(max(1, B / A))."""
   def update(updates, trace, params=None):
     trace = jax.tree.map(lambda m, u: momentum * m + u, trace, updates)
     one = lambda m, u: orthogonal(u + momentum * m) * max(1, u.shape[-1] / u.shape[-2]) ** 0.5

@@ -14,14 +14,14 @@ VARIANTS = {  # name: (width, depth, heads)
     "text_ti": (192, 6, 3), "text_s": (384, 6, 6), "text_m": (512, 8, 8), "text_b": (768, 12, 12)}
 
 
-def make(variant, *, vocab=257, width=0, depth=0, heads=0, hidden=0, pool="mean", causal=False, position="rotary",
+def make(variant, *, vocab=0, width=0, depth=0, heads=0, hidden=0, pool="mean", causal=False, position="rotary",
          length=512, mlp="gelu", qk_norm=False, dropout=0.1, dtype=None):
   """A transformer of `variant` = (width, depth, heads) over ids [B, T], of which 0 is padding; D = width.
 
   Padding is seen by no token and counts in no mean: more of it changes nothing.
 
   Args:
-    vocab: number of ids with 0: 257 for bytes; 0 in a config for that of data.tokenizer.
+    vocab: number of ids, padding among them; 0 for bytes' 257 or, in a run, for those of data.tokenizer.
     width, depth, heads: 0 for the variant's own; heads must divide the width.
     hidden: the MLP's width; 0 for four times the width.
     pool: "mean" (of the tokens), "token" (a class token before them, after the last norm) or "last" (token).
@@ -46,7 +46,7 @@ def make(variant, *, vocab=257, width=0, depth=0, heads=0, hidden=0, pool="mean"
   if not 0 <= dropout < 1:
     raise errors.UsageError(f"encoder.dropout is {dropout:g}: it must be from 0 to below 1")
   block = {"heads": heads, "dtype": dtype, "hidden": hidden, "mlp": mlp, "qk_norm": qk_norm}
-  return Text(vocab, width, depth, pool, causal, position, length, dropout, tuple(block.items()), dtype)
+  return Text(vocab or 257, width, depth, pool, causal, position, length, dropout, tuple(block.items()), dtype)
 
 
 def angles(length, width, base=10000.0):

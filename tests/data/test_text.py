@@ -40,7 +40,7 @@ def test_running_text_is_packed_whole_and_its_last_tenth_held_out(tmp_path):
 
 
 def test_held_out_text_begins_with_a_whole_character(tmp_path):
-  path = written(tmp_path, a_dot_txt="é" * 15)                                            # 30 bytes, cut within one at 27
+  path = written(tmp_path, a_dot_txt="é" * 15)                # 30 bytes, and 27 is inside of one
   (train,), (test,) = (read(path, split)[0] for split in ("train", "test"))
   assert (train, test) == ("é" * 14, "é")
 

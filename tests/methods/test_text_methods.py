@@ -1,15 +1,18 @@
 """Masks of text, what is drawn and what is counted, against NumPy; and what methods of text refuse."""
 
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sslx import encoders, errors, methods, tokens
+from sslx import config, encoders, errors, methods, run, tokens, train
 from sslx.augment import text
 from sslx.evaluate.surprisal import surprisal
 from sslx.methods import words
 
+ROOT = pathlib.Path(__file__).parents[2]
 RNG = np.random.default_rng(0)
 LENGTHS = np.array([40, 40, 26, 7, 1])
 IDS = np.where(np.arange(40) < LENGTHS[:, None], RNG.integers(1, 257, (5, 40)), 0).astype(np.int32)
@@ -183,6 +186,16 @@ def test_denoising_gets_all_it_knows_of_what_comes_through_the_code():
 def test_wrong_options(name, causal, options, message):
   with pytest.raises(errors.UsageError, match=message):
     made(name, causal, **options)
+
+
+def test_a_run_has_the_tokenizer_of_its_data(tmp_path):
+  pytest.importorskip("tokenizers")
+  tokens.train(["to be or not to be"], 260, tmp_path / "bpe.json")
+  c = config.override(config.load(f"{ROOT}/configs/bert.py:tiny"), [f"--config.data.tokenizer={tmp_path}/bpe.json"])
+  c = run.resolve(c, 1000)
+  run.fill(c, 1000, 10)
+  encoder, _ = train.build(c)
+  assert encoder.vocab == c.encoder.vocab == 260
 
 
 @pytest.mark.parametrize("name", ["gpt", "bert", "simcse", "text_denoising"])
