@@ -42,7 +42,7 @@ def configured(name, path, runs, seed):
   bpe = pathlib.Path(runs) / "bpe.json"
   if options is SST and not bpe.exists():
     bpe.parent.mkdir(parents=True, exist_ok=True)
-    tokens.train(map(bytes.decode, sentences(path, "train")[0]), VOCAB, bpe)
+    texts.learn_tokenizer(f"{path}/sst2_train.tsv", bpe, VOCAB)
   return config.override(config.load(f"{HERE.parent}/configs/{file}.py:text"), [
       *(o.format(data=path, bpe=bpe.resolve()) for o in options), f"--config.seed={seed}"])
 

@@ -125,9 +125,13 @@ def parser():
   p.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of images and of all draws (default: "
                  "0)")
 
-  p = command("data", data, "Data sets: `sslx data list`, `sslx data prepare folder:PATH --name flowers`.")
-  p.add_argument("action", choices=("prepare", "list"), metavar="prepare|list")
-  p.add_argument("source", nargs="?", metavar="NAME", help="folder:PATH or tfds:NAME, to prepare")
+  p = command("data", data, "Data sets: `sslx data list`, `sslx data prepare folder:PATH --name flowers`,\n"
+              "`sslx data tokenizer text:PATH --vocab 4096 --out FILE.json` (subwords, for data.tokenizer).")
+  p.add_argument("action", choices=("prepare", "list", "tokenizer"), metavar="prepare|list|tokenizer")
+  p.add_argument("source", nargs="?", metavar="NAME", help="folder:PATH or tfds:NAME, to prepare; text:PATH, to learn "
+                 "subwords from")
+  p.add_argument("--vocab", type=int, default=4096, metavar="N", help="tokenizer: number of subwords (default: 4096)")
+  p.add_argument("--out", metavar="FILE.json", help="tokenizer: the file to write")
   p.add_argument("--name", metavar="NAME", help="what the prepared set shall be called")
   p.add_argument("--dir", metavar="DIR", help="where prepared sets live (default: TFDS_DATA_DIR, else a cache folder)")
   p.add_argument("--on_error", default="raise", choices=("raise", "skip"), metavar="raise|skip",
@@ -290,6 +294,13 @@ def data(args):
                     "x".join("any" if n is None else str(n) for n in r["shape"]),
                     str(len(r["classes"])) if r["classes"] else "", str(r["skipped"] or ""), r["path"])
     log.Console().print(table)
+    return
+  if args.action == "tokenizer":
+    kind, _, path = (args.source or "").partition(":")
+    if kind != "text" or not args.out:
+      raise errors.UsageError("data tokenizer needs text:PATH, which it learns subwords from, and --out FILE.json")
+    log.say(f"written: {args.out}, {datasets.learn_tokenizer(path, args.out, args.vocab)} ids; use it with "
+            f"--config.data.tokenizer={args.out}")
     return
   if not args.source:
     raise errors.UsageError("data prepare needs what to prepare: folder:PATH or tfds:NAME")

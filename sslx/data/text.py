@@ -54,6 +54,14 @@ def load(path, split, length=0, tokenizer="bytes"):
                 fingerprint=digest(rows, *(() if labels is None else (labels,))), in_memory=True, key="text")
 
 
+def learn_tokenizer(path, out, vocab=4096):
+  """Learns byte-level subwords from the training part of text:PATH and writes them to `out`; returns how many ids."""
+  texts, *_ = part(os.path.expanduser(path), "train")
+  lines = texts.splitlines(keepends=True) if isinstance(texts, bytes) else texts
+  tokens.train((line.decode(errors="replace") for line in lines), vocab, out)
+  return tokens.coder(str(out)).vocab
+
+
 def part(path, split):
   """(running text, or a list of texts, as bytes; labels [N] or None; class names or None)."""
   found = files(path)

@@ -24,11 +24,6 @@ def gelu(x):
   return x * (1 + jax.lax.erf(x * 0.5 ** 0.5)) / 2
 
 
-def dropout(key, x, share):
-  """x with a `share` of its numbers 0 and the others larger by as much (Srivastava et al., 2014)."""
-  return jnp.where(jax.random.bernoulli(key, 1 - share, x.shape), x / (1 - share), 0).astype(x.dtype)
-
-
 def attention(q, k, v, mask=None):
   """jax.nn.dot_product_attention of q, k, v [B, T, heads, D]; on CPUs with the heads before the tokens.
 

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from sslx import errors
-from sslx.encoders import layers
 from sslx.encoders.vit import Block
 
 VARIANTS = {  # name: (width, depth, heads)
@@ -98,7 +97,7 @@ class Text(nn.Module):
     seen = real[:, None]                                                                # [B, 1, T]
     seen = seen & jnp.tri(x.shape[1], dtype=bool) if self.causal else seen              # [B, T, T]
     drop = self.dropout if self.dropout and train and self.has_rng("dropout") else None
-    x = x if drop is None else layers.dropout(self.make_rng("dropout"), x, drop)
+    x = x if drop is None else nn.Dropout(drop, deterministic=False)(x)
     stages = {}
     for i in range(1, self.depth + 1):
       x = stages[f"stage{i}"] = Block(**dict(self.block), name=f"block{i}")(x, turn, mask=seen, dropout=drop)

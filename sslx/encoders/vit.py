@@ -127,7 +127,7 @@ class Block(nn.Module):
     norm = lambda name: nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, param_dtype=wide, name=name)
 
     def branch(y, name):
-      y = y if dropout is None else layers.dropout(self.make_rng("dropout"), y, dropout)
+      y = y if dropout is None else nn.Dropout(dropout, deterministic=False)(y)
       if self.layer_scale:
         y = y * self.param(name, nn.initializers.constant(self.layer_scale), (width,), wide).astype(y.dtype)
       if drop is not None:

@@ -90,7 +90,7 @@ def standing(which):
         object.__setattr__(module, "deterministic", True)
       elif "drop" in (known := inspect.signature(type(module).__call__)).parameters:
         given = known.bind(module, *args, **kwargs)
-        given.arguments.update({name: None for name in ("drop", "dropout") if name in known.parameters})
+        given.arguments["drop"] = None
         args, kwargs = given.args[1:], given.kwargs
     return call(*args, **kwargs)
   return nn.intercept_methods(intercept)

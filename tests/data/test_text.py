@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from sslx import errors, tokens
+from sslx import cli, data, errors, tokens
 from sslx.data import text
 
 RUNNING = ("To be, or not to be: that is the question.\n" * 7).encode()                   # 301 bytes
@@ -87,7 +87,7 @@ def test_subwords_come_back_whole(tmp_path):
   content = (RUNNING.decode() + "Ünïcode 日本\t\n") * 3
   out = tmp_path / "bpe.json"
   written(tmp_path, a_dot_txt=content)
-  tokens.train([content], 280, out)
+  assert data.learn_tokenizer(str(tmp_path / "a.txt"), out, 280) == 280
   coder = tokens.coder(str(out))
   ids = coder.encode(content.encode())
   assert coder.vocab == 280 and coder.decode(ids) == content and ids.min() > 0 and ids.max() < 280
@@ -99,6 +99,16 @@ def test_subwords_come_back_whole(tmp_path):
   (tmp_path / "latin.txt").write_bytes(b"\xff\xfe bad")
   with pytest.raises(errors.UsageError, match="not UTF-8"):
     text.load(str(tmp_path / "latin.txt"), "train", tokenizer=str(out))
+
+
+def test_tokenizer_from_the_command_line(tmp_path, capsys):
+  pytest.importorskip("tokenizers")
+  path = written(tmp_path, a_dot_txt=RUNNING)
+  assert cli.main(["data", "tokenizer", f"text:{path}", "--vocab", "270", "--out", f"{tmp_path}/t.json"]) == 0
+  assert tokens.coder(f"{tmp_path}/t.json").vocab == 270
+  for wrong, says in (([], "--out FILE.json"), (["--vocab", "9", "--out", "x"], "of 9 ids")):
+    assert cli.main(["data", "tokenizer", f"text:{path}", *wrong]) == 2
+    assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("files, message", [

@@ -89,9 +89,6 @@ def test_dropout_is_of_training_alone():
   same, other, again = (apply(variables, IDS, train=True, rngs={"dropout": jax.random.key(k)}) for k in (1, 2, 1))
   assert np.array_equal(same, again) and not np.allclose(same, other)
   assert np.array_equal(apply(variables, IDS), apply(variables, IDS, train=True))             # no rng, no dropout
-  x = layers.dropout(jax.random.key(0), jnp.ones(10_000), 0.2)
-  np.testing.assert_allclose(np.unique(x), [0, 1.25])
-  np.testing.assert_allclose(x.mean(), 1, atol=5 * 0.5 / 100)                                # 0.5: its deviation
 
 
 @pytest.mark.parametrize("options, message", [
