@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from sslx import encoders, errors
-from sslx.encoders import layers, text
+from sslx.encoders import text
+from sslx.encoders.attention import attend
+from sslx.encoders.vit import turned
 
 RNG = np.random.default_rng(0)
 IDS = RNG.integers(1, 257, (3, 7)).astype(np.int32)
@@ -64,7 +66,7 @@ def test_who_sees_whom(causal):
 def test_attention_with_a_mask_is_jaxs_own():
   q, k, v = RNG.normal(size=(3, 2, 5, 2, 4)).astype(np.float32)
   mask = np.tri(5, dtype=bool) & (np.arange(5) < np.array([5, 3])[:, None])[:, None]          # [B, T, T]
-  ours = lambda *a: jnp.sum(jnp.sin(layers.attention(*a, mask)))
+  ours = lambda *a: jnp.sum(jnp.sin(attend(*a, mask)))
   plain = lambda *a: jnp.sum(jnp.sin(jax.nn.dot_product_attention(*a, mask=mask[:, None])))
   for got, want in zip(*(jax.tree.leaves(jax.jit(jax.value_and_grad(f, (0, 1, 2)))(q, k, v)) for f in (ours, plain)),
                        strict=True):
@@ -74,7 +76,6 @@ def test_attention_with_a_mask_is_jaxs_own():
 def test_rotary_attention_goes_by_distance():
   """Queries and keys turned by their places have products that depend on how far they are apart alone."""
   q, k = (jnp.broadcast_to(RNG.normal(size=8), (1, 9, 1, 8)) for _ in range(2))
-  from sslx.encoders.vit import turned
   q, k = (turned(a, text.angles(9, 8)[None])[0, :, 0] for a in (q, k))
   products = np.asarray(q @ k.T)
   for distance in range(-8, 9):
