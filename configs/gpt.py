@@ -16,7 +16,6 @@ def get_config(arg="text"):
   c.method = methods.options("gpt", context=16 if arg == "tiny" else 128)
   if arg == "text":
     c.data.length = 4096                                     # of which each step sees a piece
-    c.total_steps, c.batch_size = 2000, 16
+    c.total_steps, c.batch_size = 1600, 16
     c.encoder.heads = 4
-    c.optim.name, c.optim.lr, c.optim.weight_decay = "muon", 0.02, 0.01
   return c

@@ -29,7 +29,7 @@ PROMPT = b"ROMEO:\n"
 SST = ["--config.data.name=text:{data}/sst2_train.tsv", "--config.data.length=48", "--config.data.tokenizer={bpe}",
        "--config.online_probe=False",
        "--config.encoder.width=128", "--config.encoder.depth=2", "--config.encoder.heads=4",
-       "--config.total_steps=400", "--config.optim.lr=2e-3"]
+       "--config.total_steps=400"]
 # name: (config, what it has besides, seeds)
 RUNS = {"gpt": ("gpt", ["--config.data.name=text:{data}/tinyshakespeare.txt"], (0,)),
         "bert": ("bert", SST, (0, 1, 2)), "simcse": ("simcse", SST, (0, 1, 2)),

@@ -16,7 +16,7 @@ def get_config(arg="digits"):
   if arg == "text":
     c = presets.text(arg)
     c.method = methods.options("sslx.transfer.classify")
-    c.total_steps, c.optim.lr, c.online_probe = 300, 5e-4, False
+    c.optim.name, c.optim.lr, c.total_steps, c.online_probe = "adamw", 5e-4, 300, False
     return c
   c = presets.make(arg)
   aug = (recipes.options("mae", scale=(0.3, 1.0), interpolation="bilinear") if arg == "cifar10" else
