@@ -188,6 +188,27 @@ def test_wrong_options(name, causal, options, message):
     made(name, causal, **options)
 
 
+@pytest.mark.parametrize("name, keys", [
+  ("gpt", ["start", "continued"]), ("bert", ["text", "input", "output"]), ("simcse", ["text", "affinity"]),
+  ("text_denoising", ["text", "input", "output"])])
+def test_what_the_report_shows(name, keys):
+  line = "To be, or not to be: that is the question."
+  batch = {"text": np.stack([bytes_.encode(line.encode())] * 2)}
+  method = made(name, causal=name == "gpt", **({"code": 4, "width": 8, "heads": 2} if name == "text_denoising" else {}))
+  params, state = method.init(jax.random.key(0), batch)
+  shown = method.show(params, state, views := method.views(jax.random.key(1), batch))
+  assert list(shown) == keys
+  if name == "gpt":
+    assert all(a.startswith(b) and line.startswith(b) for a, b in zip(shown["continued"].lines, shown["start"].lines,
+                                                                      strict=True))
+  else:
+    assert shown["text"].lines == [line] * 2
+  if "input" in keys:
+    for row, seen in zip(np.asarray(views["mask"]), shown["input"].lines, strict=True):
+      if name == "text_denoising":                           # BERT puts random bytes in, too
+        assert seen == "".join("_" if gone else c for c, gone in zip(line, row, strict=True))
+
+
 def test_a_run_has_the_tokenizer_of_its_data(tmp_path):
   pytest.importorskip("tokenizers")
   tokens.train(["to be or not to be"], 260, tmp_path / "bpe.json")
