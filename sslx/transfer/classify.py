@@ -105,7 +105,7 @@ def prepare(config, train, test):
   """A UsageError where there are no labels to learn from or to test with."""
   for name, source in (("training", train), ("test", test)):
     if source.labels is None:
-      raise errors.UsageError(f"the {name} part of {source.name} has no labels: classification needs them for both")
+      raise errors.UsageError(f"the {name} set of {source.name} has no labels: classification needs them for both")
 
 
 def measure(predict, train, test, options):

@@ -193,7 +193,7 @@ def test_the_config_names_a_task(source):
 def test_labels_are_needed(source):
   c, image = conf(source), np.zeros((8, 8, 1), np.uint8)
   bare = data.given([{"image": image}])
-  with pytest.raises(errors.UsageError, match="the test images of given have no labels"):
+  with pytest.raises(errors.UsageError, match="the test set of given has no labels"):
     classify.prepare(c, data.load("digits"), bare)
 
 
