@@ -3,7 +3,7 @@
   sslx pretrain --config configs/gpt.py:text --config.data.name=text:FILE --workdir runs/gpt
 
 variant   data and encoder                                             on 2 CPU cores   expect
-text      a text of a megabyte, 4 blocks of width 192, 128 bytes ago   15 minutes       see experiments/results/text.md
+text      a text of a megabyte, 4 blocks of width 128   15 minutes       see experiments/results/text.md
 tiny      digits drawn in letters, 30 steps: everything once           20 seconds       nothing
 """
 
@@ -16,6 +16,6 @@ def get_config(arg="text"):
   c.method = methods.options("gpt", context=16 if arg == "tiny" else 128)
   if arg == "text":
     c.data.length = 4096                                     # of which each step sees a piece
-    c.total_steps, c.batch_size = 1600, 16
-    c.encoder.heads = 4
+    c.total_steps, c.batch_size = 3000, 16
+    c.encoder.width, c.encoder.heads = 128, 4
   return c
