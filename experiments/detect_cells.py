@@ -82,9 +82,9 @@ def table(rows):
   out = ["# Detection of blood cells", "",
          f"`python experiments/detect_cells.py --data $DATA/bccd`: FCOS on ResNet-10 at width 16, {STEPS} steps of",
          f"{BATCH} images of BCCD's 205, squashed to {SIDE} x {SIDE} pixels; finetune starts from SimCLR on crops of",
-         f"the same training images, {PRETRAIN[1].partition('=')[2]} steps of 64, scratch from random weights, else alike.",
-         "AP in percent by COCO's rules on the 72 test images; the error is over which images were tested. Boxes without",
-         "area are left out. Seconds on one CPU core that other work shared.", "",
+         f"the same training images, {PRETRAIN[1].partition('=')[2]} steps of 64, scratch from random weights.",
+         "AP in percent by COCO's rules on the 72 test images; the error is over which images were tested. Boxes",
+         "without area are left out. Seconds on one CPU core that other work shared.", "",
          f"| strategy | seed | AP50 | AP | {' | '.join(f'AP50, {c}' for c in classes)} | seconds |",
          "|" + "---|" * (5 + len(classes))]
   out += [f"| {r['strategy']} | {r['seed']} | {100 * r['ap50']:.1f} ± {100 * r['standard_error']:.1f} | "
