@@ -13,7 +13,7 @@ from sslx import errors, options
 from sslx.data import boxes, decode, masks, memory, prepared, source as sources, tfds, toy
 from sslx.data.loader import arrays as arrays, batches as batches, drawn as drawn, parts as parts
 from sslx.data.prepared import directory as directory
-from sslx.data.source import Source as Source, from_array as from_array, numbered as numbered
+from sslx.data.source import Source as Source, beside as beside, from_array as from_array, numbered as numbered
 
 BUILT_IN = ("digits", "fashion_mnist", *toy.SETS)
 FILES = ("folder", "npz", "masks", "boxes", "text", "audio", "video")                             # KIND:PATH
