@@ -2,9 +2,9 @@
 
   sslx pretrain --config configs/gpt.py:text --config.data.name=text:FILE --workdir runs/gpt
 
-variant   data and encoder                                             on 2 CPU cores   expect
-text      a text of a megabyte, 4 blocks of width 128   15 minutes       see experiments/results/text.md
-tiny      digits drawn in letters, 30 steps: everything once           20 seconds       nothing
+variant   data and encoder                              on 2 CPU cores   expect
+text      yours: bytes, 4 blocks of width 128, k = 128  10 minutes       experiments/results/text.md
+tiny      digits drawn in letters: everything once      20 seconds       nothing
 """
 
 from sslx import methods, presets
