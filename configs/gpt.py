@@ -3,7 +3,7 @@
   sslx pretrain --config configs/gpt.py:text --config.data.name=text:FILE --workdir runs/gpt
 
 variant   data and encoder                              on 2 CPU cores   expect
-text      yours: bytes, 4 blocks of width 128, k = 128  10 minutes       experiments/results/text.md
+text      yours: bytes, 4 blocks of width 128, k = 128  10 minutes       what experiments/text.py finds
 tiny      digits drawn in letters: everything once      20 seconds       nothing
 """
 
