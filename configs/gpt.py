@@ -3,7 +3,7 @@
   sslx pretrain --config configs/gpt.py:text --config.data.name=text:FILE --workdir runs/gpt
 
 variant   data and encoder                              on 2 CPU cores   expect
-text      yours: bytes, 4 blocks of width 128, k = 128  10 minutes       what experiments/text.py finds
+text      yours: bytes, 4 blocks of width 128, k = 128  10 minutes       2.13 bits a byte of held-out Shakespeare
 tiny      digits drawn in letters: everything once      20 seconds       nothing
 """
 
