@@ -24,10 +24,11 @@ def _factor(decibels):
 
 
 def rms(wave):
-  """The root of the mean square, [..., 1]."""
-  peak = jnp.max(jnp.abs(wave), -1, keepdims=True)
+  """The root of the mean square [..., 1] of what is not exactly 0: silence behind a recording does not count."""
+  peak, count = jnp.max(jnp.abs(wave), -1, keepdims=True), jnp.sum(wave != 0, -1, keepdims=True)
   part = wave / jnp.where(peak > 0, peak, 1)
-  return rounded(peak * jnp.sqrt(total(rounded(part * part), -1) / wave.shape[-1]))
+  mean = total(rounded(part * part), -1) / jnp.maximum(count, 1).astype(wave.dtype)
+  return rounded(peak * jnp.sqrt(jnp.where(mean > 0, mean, 1)))
 
 
 def gain(wave, decibels):
@@ -44,7 +45,7 @@ def mix(wave, other, decibels):
 
 
 def crop(wave, start, *, size, speed=1.0):
-  """`size` samples from `start` on, read `speed` times as fast, so higher too; between samples linear, outside silent."""
+  """`size` samples from `start` on, read `speed` times as fast, so higher too; linear between them, silent outside."""
   at = _each(start, wave) + rounded(_each(speed, wave) * jnp.arange(size, dtype=wave.dtype))       # [..., size]
   low = jnp.floor(at)
   part, place = at - low, low.astype(jnp.int32)

@@ -86,7 +86,7 @@ def picture(decibels, *, span=80.0, floor=-20.0):
 
 
 def random_stripes(key, shape, *, time=2, frequency=2, widest=0.2):
-  """Masks of shape [..., F, n], True in stripes that span all frequencies or all frames (SpecAugment, Park et al., 2019).
+  """Masks of shape [..., F, n], True in stripes across all frequencies or all frames (SpecAugment, Park et al., 2019).
 
   time, frequency: how many of each. widest: share of the axis; widths are uniform from 0 to it.
   """

@@ -27,11 +27,11 @@ class Audio(nn.Module):
     return self.features(x, train)["pooled"]
 
   def features(self, x, train=False):
-    """x [B, T] -> the trunk's features: "pooled" [B, D], "grid" [B, h, w, D] with h along frequency, w along time ..."""
+    """x [B, T] -> the trunk's features: "pooled" [B, D], "grid" [B, h, w, D], h along frequency, w along time, ..."""
     return self.trunk.features(self.picture(x), train)
 
   def picture(self, x):
-    """Waveforms [..., T] -> [..., mels, T // hop, 1] in [0, 1], frequencies upwards; a patch that is not whole is cut."""
+    """Waveforms [..., T] -> [..., mels, T // hop, 1] in [0, 1], low frequencies first; whole patches alone."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
       raise errors.UsageError(f"a waveform of {x.dtype} where floats in [-1, 1] are needed: bring it there by to_float")
     n = x.shape[-1] // self.hop // self.patch * self.patch

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -35,6 +36,13 @@ class Method:
   epoch: Callable | None = None
   show: Callable | None = None
   project: Callable | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Sound:
+  """Sounds [B, T], floats in [-1, 1], at `rate` Hz, as `show` gives them to the report."""
+  samples: Any
+  rate: int
 
 
 class Network(nn.Module):
