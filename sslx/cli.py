@@ -57,7 +57,7 @@ def parser():
   p.add_argument("--no-scratch", action="store_true", help="leave out the comparison with random weights")
   p.add_argument("--scratch-lr", type=float, metavar="X", help="peak learning rate from scratch (default: optim.lr)")
 
-  p = command("evaluate", evaluate, "Evaluate the encoder of a run, beside a random one and raw pixels: writes "
+  p = command("evaluate", evaluate, "Evaluate the encoder of a run, beside a random one and the raw data: writes "
               "DIR/evaluation.json.")
   p.add_argument("--workdir", required=True, metavar="DIR")
   p.add_argument("--protocols", default="knn,linear,few_label,health", metavar="P,P,...",
@@ -214,9 +214,10 @@ def evaluate(args):
   from rich.table import Table
 
   from sslx import evaluate as evaluation, frozen, log
-  result = frozen.evaluate(encoder_of(args), args.workdir, protocols=tuple(p for p in args.protocols.split(",") if p),
+  encoder = encoder_of(args)
+  result = frozen.evaluate(encoder, args.workdir, protocols=tuple(p for p in args.protocols.split(",") if p),
                            data=args.data, train=args.train, test=args.test)
-  table = Table("protocol", "setting", "encoder", "random", "raw pixels")
+  table = Table("protocol", "setting", "encoder", "random", evaluation.RAW[encoder.reads])
   for row in evaluation.rows(result):
     table.add_row(*(f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v) for v in row))
   log.Console().print(table)
@@ -229,7 +230,7 @@ def embed(args):
   from sslx import frozen, log
   count = frozen.embed(encoder_of(args), args.out, data=args.data, split=args.split, layer=args.layer,
                        batch_size=args.batch)
-  log.say(f"{args.out}: embeddings of {count} images")
+  log.say(f"{args.out}: embeddings of {count} examples")
 
 
 def report(args):

@@ -70,6 +70,7 @@ def environment(source, classes):
   """Versions, devices, commit and data of a run, as JSON; with `spec_of`, all that a checkpoint needs to be read."""
   return machine() | {
       "data": {"name": source.name, "examples": len(source), "shape": list(source.shape), "dtype": str(source.dtype),
+               "key": source.key,
                "classes": classes, "fingerprint": source.fingerprint, "skipped": source.skipped}}
 
 

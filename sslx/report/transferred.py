@@ -4,7 +4,7 @@ import numpy as np
 
 from sslx import augment
 from sslx.report import verdict
-from sslx.report.pictures import thumbnail
+from sslx.report.looks import thumbnail
 from sslx.transfer import run as transfer, segment
 
 MEASURES = {"accuracy": "Accuracy", "miou": "Mean IoU", "pixel_accuracy": "Pixel accuracy", "map": "Mean precision",
