@@ -122,5 +122,5 @@ def make(encoder, *, snr=(0.0, 10.0), gaps=0, gap=0.03, band=(), skip=True, widt
     return ({k: sound.upright(encoder.picture(x)) for k, x in waves.items()}
             | {f"{k}, sound": base.Sound(x, encoder.rate) for k, x in waves.items()})
 
-  kept = lambda params, state: {"audio": base.part("encoder", params["net"], state["net"])}
+  kept = lambda params, state: base.kept("net", params, state, "audio")
   return base.Method(init, views, loss, kept, ("audio",), show=show)

@@ -75,5 +75,5 @@ def make(encoder, *, segment=0.75, speed=(0.8, 1.25), snr=(5.0, 30.0), mixed=(),
     x = seen(views)
     return {f"stretch {i + 1}": sound.upright(x[:, i]) for i in range(2)}
 
-  return base.Method(init, views, loss, lambda params, state: sound.kept(base.kept("net", params, state)), ("audio",),
-                     show=show)
+  kept = lambda params, state: sound.kept(base.kept("net", params, state))
+  return base.Method(init, views, loss, kept, ("audio",), show=show)

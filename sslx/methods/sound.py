@@ -21,7 +21,8 @@ def check(segment=1.0, **ranges):
 
 def kept(towers):
   """What `encoder` gives of an encoder of sound whose trunk was trained as one of images."""
-  return {"audio": {k: {"trunk": v} for k, v in towers["image"].items()}}
+  (variables,) = towers.values()
+  return {"audio": {k: {"trunk": v} for k, v in variables.items()}}
 
 
 def upright(picture):
