@@ -107,7 +107,7 @@ def _pcm(path, whole):
   if pathlib.Path(path).suffix.lower() != ".wav":
     return None
   try:
-    with wave.open(path) as file:
+    with wave.open(str(path)) as file:
       width, channels, count, rate = (file.getsampwidth(), file.getnchannels(), file.getnframes(), file.getframerate())
       if width > 2:
         return None
