@@ -6,7 +6,7 @@ VARIANTS = {f"audio_{name}": resnet.VARIANTS[name] for name in ("resnet10", "res
 
 
 def make(variant, *, width=64, stem="imagenet", rate=16000, window=512, hop=160, mels=64, low=0.0, high=0.0,
-         mean=(0.35,), std=(0.25,), dtype=None, axis_name=None):
+         mean=(0.25,), std=(0.3,), dtype=None, axis_name=None):
   """A ResNet of `variant` that reads waveforms [B, T].
 
   Args:

@@ -6,7 +6,7 @@ VARIANTS = {f"audio_{name}": vit.VARIANTS[name] for name in ("vit_ti", "vit_s", 
 
 
 def make(variant, *, patch=16, width=0, depth=0, heads=0, pool="mean", base=10000.0, drop_path=0.0, rate=16000,
-         window=512, hop=160, mels=64, low=0.0, high=0.0, mean=(0.35,), std=(0.25,), dtype=None):
+         window=512, hop=160, mels=64, low=0.0, high=0.0, mean=(0.25,), std=(0.3,), dtype=None):
   """A ViT of `variant` that reads waveforms [B, T].
 
   Args:

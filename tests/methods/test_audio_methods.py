@@ -33,7 +33,7 @@ def test_cola_tells_stretches_apart(resnet):
   for i in (1, 2, 3):                                                # each stretch lies in its own recording
     places = np.lib.stride_tricks.sliding_window_view(CLEAN[i], 256)
     assert all(np.abs(places - s).max(1).min() < 1e-6 for s in views["audio"][i])
-  params, state = method.init(KEY, BATCH)
+  params, state = jax.jit(method.init)(KEY, BATCH)
   value, (_, metrics) = method.loss(params, state, views, KEY, 0.5)
   z = base.encode(base.Network(resnet.trunk, cola.Projector(8)), params["net"],
                   state["net"], (resnet.picture(views["audio"]),))[0]
@@ -79,7 +79,7 @@ def test_restored_sound_is_measured(resnet):
 
 def test_restoration_starts_and_learns(resnet):
   method = methods.make("audio_restoration", resnet, snr=(0.0, 0.0), width=4)
-  params, state = method.init(KEY, BATCH)
+  params, state = jax.jit(method.init)(KEY, BATCH)
   views = method.views(KEY, BATCH)
   run = jax.jit(jax.value_and_grad(lambda p: method.loss(p, state, views, KEY, 0.5), has_aux=True))
   (first, (_, metrics)), _ = run(params)
@@ -98,7 +98,7 @@ def test_audio_mae_is_mae_on_pictures(vit):
   options = {"ratio": 0.5, "width": 8, "depth": 1, "heads": 2}
   method = methods.make("audio_mae", vit, **options)
   images = mae.make(vit.trunk, aug=lambda key, x: x, **options)
-  params, state = method.init(KEY, BATCH)
+  params, state = jax.jit(method.init)(KEY, BATCH)
   views = method.views(KEY, BATCH)
   assert np.array_equal(views["audio"], CLEAN) and np.all(views["mask"].sum((1, 2)) == 4)
   pictures = {"image": vit.picture(CLEAN), "mask": views["mask"]}
@@ -129,6 +129,7 @@ def test_encoders_of_images_are_refused(name):
 def test_silence_is_no_trouble(resnet):
   batch = {"audio": jnp.zeros((2, 512), jnp.int16)}
   method = methods.make("audio_restoration", resnet, width=4)
-  params, state = method.init(KEY, batch)
-  value, slope = jax.value_and_grad(lambda p: method.loss(p, state, method.views(KEY, batch), KEY, 0.5)[0])(params)
+  params, state = jax.jit(method.init)(KEY, batch)
+  run = jax.jit(jax.value_and_grad(lambda p: method.loss(p, state, method.views(KEY, batch), KEY, 0.5)[0]))
+  value, slope = run(params)
   assert np.isfinite(value) and all(np.isfinite(g).all() for g in jax.tree.leaves(slope))
