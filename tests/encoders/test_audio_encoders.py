@@ -42,7 +42,8 @@ def test_frames_beyond_the_last_patch_are_cut():
 
 @pytest.mark.parametrize("options, message", [
   ({"hop": 33}, "encoder.hop is 33: it must be from 1 to half"), ({"patch": 3}, "mels is 8: patches of 3"),
-  ({"mels": 40}, "of 40 mel bands are narrower"), ({"high": 2100.0}, "mel bands from 0 to 2100 Hz"), ({"patch": 4, "heads": 3}, "heads must divide"),
+  ({"mels": 40}, "of 40 mel bands are empty"),
+  ({"high": 2100.0}, "mel bands from 0 to 2100 Hz"), ({"patch": 4, "heads": 3}, "heads must divide"),
 ])
 def test_wrong(options, message):
   with pytest.raises(errors.UsageError, match=message):
