@@ -51,6 +51,6 @@ def on(trunk, rate, window, hop, mels, low, high, patch=1):
     raise errors.UsageError(f"encoder.mels is {mels}: patches of {patch} must divide it")
   empty = (spectrum.mel_filters(rate, window, mels, low, high).sum(1) == 0).sum()
   if empty:
-    raise errors.UsageError(f"{empty} of {mels} mel bands are empty, narrower than the frequencies of a window of {window} "
-                            "are apart: set encoder.mels lower or encoder.window higher")
+    raise errors.UsageError(f"{empty} of {mels} mel bands are empty, narrower than the steps of a window of {window}: "
+                            "set encoder.mels lower or encoder.window higher")
   return Audio(trunk, rate, window, hop, mels, low, high, patch)
