@@ -12,6 +12,4 @@ def get_config(arg="audio"):
   c = presets.audio(arg, "audio_vit_ti")
   width, depth, heads = (8, 1, 2) if arg == "tiny" else (64, 1, 4)
   c.method = methods.options("audio_mae", width=width, depth=depth, heads=heads)
-  if arg == "audio":
-    c.total_steps, c.batch_size = 1000, 128
   return c
