@@ -46,9 +46,11 @@ def mix(wave, other, decibels):
 
 def crop(wave, start, *, size, speed=1.0):
   """`size` samples from `start` on, read `speed` times as fast, so higher too; linear between them, silent outside."""
-  at = _each(start, wave) + rounded(_each(speed, wave) * jnp.arange(size, dtype=wave.dtype))       # [..., size]
+  exact = jnp.promote_types(wave.dtype, jnp.float32)                                    # counts samples exactly
+  start, speed = (_each(v, jax.ShapeDtypeStruct((), exact)) for v in (start, speed))
+  at = start + rounded(speed * jnp.arange(size, dtype=exact))                           # [..., size]
   low = jnp.floor(at)
-  part, place = at - low, low.astype(jnp.int32)
+  part, place = (at - low).astype(wave.dtype), low.astype(jnp.int32)
   def read(place):
     known = (place >= 0) & (place < wave.shape[-1])
     index = jnp.broadcast_to(jnp.clip(place, 0, wave.shape[-1] - 1), (*wave.shape[:-1], size))
@@ -91,12 +93,12 @@ def random_mix(key, wave, *, decibels=(0.0, 20.0)):
 
 
 def random_crop(key, wave, *, size, speed=(1.0, 1.0)):
-  """crop at a place and a speed, uniform in the ranges; where speed x size is longer than the waveform, silence is
-  before or after it."""
+  """crop at a speed uniform in the range and anywhere; what is then longer than the waveform has silence around it."""
   key_start, key_speed = jax.random.split(key)
-  fast = uniform(key_speed, wave.shape[:-1], wave.dtype, *speed)
+  exact = jnp.promote_types(wave.dtype, jnp.float32)
+  fast = uniform(key_speed, wave.shape[:-1], exact, *speed)
   room = wave.shape[-1] - rounded(fast * size)
-  start = jnp.floor(rounded(jax.random.uniform(key_start, wave.shape[:-1], wave.dtype) * room))
+  start = jnp.floor(rounded(jax.random.uniform(key_start, wave.shape[:-1], exact) * room))
   return crop(wave, start, size=size, speed=fast)
 
 

@@ -44,7 +44,7 @@ def load(path, split, *, length=0.0, rate=0):
   """
   if length < 0 or rate < 0:
     raise errors.UsageError(f"data.length is {length:g} and data.rate {rate:g}: give seconds and Hz, or 0")
-  files = _files(path, split)                                                           # [(path, class or None)]
+  files, names = _files(path, split)
   heads = decode.parallel(lambda part: [_head(f) for f, _ in part], files, 0)
   rates = {h.rate: f for (f, _), h in zip(files, heads, strict=True)}
   if not rate and len(rates) > 1:
@@ -54,7 +54,6 @@ def load(path, split, *, length=0.0, rate=0):
   count, dtype = round((length or LENGTH) * rate), np.int16 if all(h.short for h in heads) else np.float32
   if not count:
     raise errors.UsageError(f"data.length is {length:g} seconds: not one sample at {rate} Hz")
-  names = tuple(sorted({c for _, c in files if c is not None})) or None
   labels = names and np.array([names.index(c) for _, c in files], np.int32)
   paths = [f for f, _ in files]
   mark = source.digest(*(f"{os.path.relpath(f, path)} {os.path.getsize(f)} {h.count}".encode()
@@ -149,17 +148,25 @@ def _soundfile():
 
 
 def _files(path, split):
-  """[(file, class or None)] of one split, sorted."""
+  """([(file, class or None)] of one split, sorted; the names of the classes of all splits, or None)."""
   root = pathlib.Path(path)
   if not root.is_dir():
     raise errors.UsageError(f"no such folder: {path}")
   parts = {PARTS[d.name.lower()]: d for d in sorted(root.iterdir()) if d.is_dir() and d.name.lower() in PARTS}
   held = next((parts[p] for p in (split, "test", "validation") if p in parts and p != "train"), None)
   if "train" in parts and held:
-    return _below(parts["train"] if split == "train" else held)
+    train, held = _below(parts["train"]), _below(held)
+    if (train[0][1] is None) != (held[0][1] is None):
+      raise errors.UsageError(f"the parts of {path} must be alike: with class folders, or without")
+    return train if split == "train" else held, _names(train + held)
   files = _below(root)
-  classes = None if files[0][1] is None else np.unique([c for _, c in files], return_inverse=True)[1]
-  return [files[i] for i in source.split(len(files), classes)[split != "train"]]
+  names = _names(files)
+  rows = source.split(len(files), names and [names.index(c) for _, c in files])[split != "train"]
+  return [files[i] for i in rows], names
+
+
+def _names(files):
+  return tuple(sorted({c for _, c in files if c is not None})) or None
 
 
 def _below(folder):

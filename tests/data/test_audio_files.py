@@ -47,6 +47,8 @@ def test_recordings_are_cut_or_filled(folder):
   assert np.array_equal(long, np.rint(32767 * tone(1.5))[:RATE])
   assert len(data.load(f"audio:{folder}", split="test")) == 2
   assert data.load(f"audio:{folder}", length=0.25).shape == (200,)
+  (folder / "test" / "high" / "0.wav").unlink()
+  assert data.load(f"audio:{folder}", split="test").labels.tolist() == [1]                 # still of two classes
   x, y, _ = data.arrays(source)
   assert x.shape == (6, RATE) and y.tolist() == source.labels.tolist()
 
@@ -115,6 +117,11 @@ def test_wrong_folders_and_options(folder, tmp_path):
       data.load(f"audio:{name}", **options)
   put(folder / "train" / "x.wav", tone(1))
   with pytest.raises(errors.UsageError, match="beside folders of recordings"):
+    data.load(f"audio:{folder}")
+  (folder / "train" / "x.wav").unlink()
+  for name in ("high", "low"):
+    (folder / "test" / name / "0.wav").rename(folder / "test" / f"{name}.wav")
+  with pytest.raises(errors.UsageError, match="must be alike"):
     data.load(f"audio:{folder}")
   (tmp_path / "empty").mkdir()
   with pytest.raises(errors.UsageError, match="has no recordings"):
