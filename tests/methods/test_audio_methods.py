@@ -26,8 +26,10 @@ def vit():
   return encoders.make("audio_vit_ti", patch=4, width=16, depth=1, heads=2, **FRONT)
 
 
-def test_cola_tells_stretches_apart(resnet):
-  method = methods.make("cola", resnet, segment=0.5, speed=(1.0, 1.0), snr=(), stripes=0, width=8)
+@pytest.mark.parametrize("temperature, batch", [(0.0, False), (0.2, True)])
+def test_cola_tells_stretches_apart(resnet, temperature, batch):
+  method = methods.make("cola", resnet, segment=0.5, speed=(1.0, 1.0), snr=(), stripes=0, width=8,
+                        temperature=temperature, batch_norm=batch)
   views = method.views(KEY, BATCH)
   assert views["audio"].shape == (4, 2, 256) and not views["mask"].any()
   for i in (1, 2, 3):                                                # each stretch lies in its own recording
@@ -35,9 +37,14 @@ def test_cola_tells_stretches_apart(resnet):
     assert all(np.abs(places - s).max(1).min() < 1e-6 for s in views["audio"][i])
   params, state = jax.jit(method.init)(KEY, BATCH)
   value, (_, metrics) = method.loss(params, state, views, KEY, 0.5)
-  z = base.encode(base.Network(resnet.trunk, cola.Projector(8)), params["net"],
+  z = base.encode(base.Network(resnet.trunk, cola.Projector(8, batch)), params["net"],
                   state["net"], (resnet.picture(views["audio"]),))[0]
-  logits = np.asarray(z[0] @ params["similarity"]["kernel"] @ z[1].T, np.float64)
+  z = np.asarray(z, np.float64)
+  if temperature:
+    z = z / np.linalg.norm(z, axis=2, keepdims=True)
+    logits = z[0] @ z[1].T / temperature
+  else:
+    logits = z[0] @ np.asarray(params["similarity"]["kernel"], np.float64) @ z[1].T
   want = -np.mean(np.diag(logits) - np.log(np.exp(logits).sum(1)))
   np.testing.assert_allclose(value, want, rtol=1e-4)
   np.testing.assert_allclose(metrics["accuracy"], np.mean(logits.argmax(1) == np.arange(4)))
