@@ -44,6 +44,7 @@ def default():
   c.data.channels = 0             # 3: grey images become RGB; 0 keeps the channels
   c.data.limit = 0                # only the first N training examples of a seeded shuffle; 0 = all
   c.data.labels = ""              # training examples with labels: 10% | 5 (of each class) | FILE of positions; "" = all
+  c.data.unlabelled = False       # with labels=...: the other training examples come along, without theirs
   c.data.on_error = "raise"       # raise | skip: corrupt images, found once at preparation
   c.data.workers = 0              # processes that decode images; 0 = threads of this one
 
@@ -207,8 +208,11 @@ def plain(c):
 
 
 def difference(old, new):
-  """{key: (old, new)} of two plain configs, for the keys that change the numbers of a run."""
-  old, new = flat(old), flat(new)
+  """{key: (old, new)} of two plain configs, for the keys that change the numbers of a run.
+
+  What an old config does not have is at its default: keys are added so that it changes nothing.
+  """
+  old, new = flat(plain(default())) | flat(old), flat(new)
   missing = "(not there)"
   pairs = {k: (old.get(k, missing), new.get(k, missing)) for k in sorted(old | new)}
   free = lambda k: any(k == f or k.startswith(f + ".") for f in FREE)

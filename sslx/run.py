@@ -39,6 +39,8 @@ def resolve(config, examples, extend=None):
   c.data.name = data.absolute(c.data.name)                  # so that later commands find it
   if c.init:
     c.init = os.path.abspath(os.path.expanduser(c.init))
+  if c.data.unlabelled and not c.data.labels:
+    raise errors.UsageError("data.unlabelled brings the rest along where data.labels takes some: set data.labels, too")
   if c.data.labels and os.path.exists(os.path.expanduser(c.data.labels)):
     c.data.labels = os.path.abspath(os.path.expanduser(c.data.labels))
   if c.data.dir:

@@ -93,7 +93,10 @@ def load(config, split):
                            limit=c.limit * (split == "train"), on_error=c.on_error, seed=config.seed,
                            progress=progress, **{k: c[k] for k in datasets.OTHERS if k in c})
   few = split == "train" and c.get("labels")
-  return source.take(splits.labelled(few, source.labels, config.seed)) if few else source
+  if not few:
+    return source
+  index = splits.labelled(few, source.labels, config.seed)
+  return datasets.beside(source, index) if c.get("unlabelled") else source.take(index)
 
 
 def check_reads(method, batch):

@@ -10,13 +10,13 @@ import os
 import numpy as np
 
 from sslx import errors, options
-from sslx.data import decode, masks, memory, prepared, source as sources, tfds, toy
+from sslx.data import boxes, decode, masks, memory, prepared, source as sources, tfds, toy
 from sslx.data.loader import arrays as arrays, batches as batches, drawn as drawn, parts as parts
 from sslx.data.prepared import directory as directory
-from sslx.data.source import Source as Source, from_array as from_array, numbered as numbered
+from sslx.data.source import Source as Source, beside as beside, from_array as from_array, numbered as numbered
 
 BUILT_IN = ("digits", "fashion_mnist", *toy.SETS)
-FILES = ("folder", "npz", "masks", "text", "audio", "video")                             # KIND:PATH
+FILES = ("folder", "npz", "masks", "boxes", "text", "audio", "video")                             # KIND:PATH
 FORMS = ("tfds:NAME", *(f"{kind}:PATH" for kind in FILES), "package.module")
 OTHERS = ("length", "rate", "tokenizer")                     # options of text, audio and video
 READ = {"text": ("length", "tokenizer"), "audio": ("length", "rate"), "video": ("length", "rate", "size", "fit")}
@@ -29,9 +29,9 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", channels=0, limit
   """A data set as a Source of images, or of text, audio or video (see Source), with labels if it has them.
 
   Args:
-    name: digits | fashion_mnist | digits_text, digits_audio, digits_video | tfds:NAME | folder:, npz:, masks:, text:,
-      audio: or video:PATH | the name of a prepared folder | a dotted name of your own `load(*, split="train", ...)`,
-      which returns a Source or any sequence of dicts of arrays.
+    name: digits | fashion_mnist | digits_text, digits_audio, digits_video | tfds:NAME | folder:, npz:, masks:, boxes:,
+      text:, audio: or video:PATH | the name of a prepared folder | a dotted name of your own
+      `load(*, split="train", ...)`, which returns a Source or any sequence of dicts of arrays.
     split: train | test | validation (val, valid). A set with only one held-out part gives it for both names; one with
       none is split 80 to 20, stratified when labelled, the same way everywhere and whatever the seed.
     dir: where prepared sets live; else $TFDS_DATA_DIR, else the user's cache folder.
@@ -68,6 +68,8 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", channels=0, limit
     source = prepared.load(meta, split, size, fit)
   elif kind == "masks":
     source = masks.load(path, split, size, fit)
+  elif kind == "boxes":
+    source = boxes.load(path, split, size, fit, on_error)
   elif kind == "tfds":
     source = tfds.load(path, split, dir, size, fit)
   elif kind in ("text", "audio", "video"):

@@ -104,6 +104,18 @@ def subset(source, limit, seed):
   return source.take(generator(seed).permutation(len(source))[:limit]) if 0 < limit < len(source) else source
 
 
+def beside(source, index):
+  """A Source of all examples without their labels, and of labelled ones beside them: {key, "labelled", "label"}.
+
+  The labelled examples at positions index [n] are taken in turn, so that each comes equally often.
+  """
+  few = source.take(index)
+  partner = np.arange(len(source)) % len(few)
+  return dataclasses.replace(
+      source, read=functools.partial(_beside, source, few, partner), rows=np.arange(len(source)),
+      labels=few.labels[partner], paths=None, fingerprint=digest(source.fingerprint.encode(), np.asarray(index)))
+
+
 def coloured(source, channels):
   """A Source of grey images with their one channel repeated; others, or with channels=0 all, as they are."""
   if not channels or source.key != "image" or source.shape is None or source.shape[-1] != 1:
@@ -154,6 +166,12 @@ def _rows(key, examples, rows):
 def _repeated(read, channels, rows):
   found = read(rows)
   return {**found, "image": np.repeat(found["image"], channels, -1)}
+
+
+def _beside(source, few, partner, rows):
+  """All examples of some rows, and the labelled ones beside them."""
+  key = source.key
+  return {**source.read(source.rows[rows]), "labelled": few.read(few.rows[partner[rows]])[key]}
 
 
 def _stack(sequence, rows):
