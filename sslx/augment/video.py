@@ -48,3 +48,28 @@ def random_pair(key, video, *, frames):
   pair = jnp.stack([start, start + apart], 1)                                            # [B, 2]
   pair = jnp.where(jax.random.bernoulli(r_first, shape=(B, 1)), pair[:, ::-1], pair)
   return jnp.stack([cut(video, pair[:, i], frames) for i in range(2)], 1)
+
+
+def random_order(key, video):
+  """(three frames of each clip [B, 3, ...], int32 [B]: 1 if they are in order) (Misra et al., 2016).
+
+  Of five frames a < b < c < d < e anywhere in the clip they are b, c, d, or else with a or e in the middle; as often as
+  not all backwards, so that the outer two tell nothing.
+  """
+  fits(5, video.shape[1])
+  B, T = video.shape[:2]
+  r_five, r_right, r_outer, r_back = jax.random.split(key, 4)
+  five = jnp.sort(jnp.argsort(jax.random.uniform(r_five, (B, T)))[:, :5])
+  right, outer, back = (jax.random.bernoulli(k, shape=(B,)) for k in (r_right, r_outer, r_back))
+  middle = jnp.where(right, five[:, 2], jnp.where(outer, five[:, 0], five[:, 4]))
+  three = jnp.stack([five[:, 1], middle, five[:, 3]], 1)
+  return taken(video, jnp.where(back[:, None], three[:, ::-1], three)), right.astype(jnp.int32)
+
+
+def random_arrow(key, video, *, frames):
+  """(`frames` frames in a row of each clip [B, frames, ...], int32 [B]: 1 if they run forwards, 0 if backwards)."""
+  fits(frames, video.shape[1])
+  r_start, r_forwards = jax.random.split(key)
+  part = cut(video, jax.random.randint(r_start, (len(video),), 0, video.shape[1] - frames + 1), frames)
+  forwards = jax.random.bernoulli(r_forwards, shape=(len(video),))
+  return jnp.where(forwards.reshape(-1, *(1,) * (video.ndim - 1)), part, part[:, ::-1]), forwards.astype(jnp.int32)

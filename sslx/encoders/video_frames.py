@@ -47,7 +47,10 @@ class Frames(nn.Module):
 
   @nn.compact
   def features(self, x, train=False):
-    """x [B, T, H, W, C] in [0, 1] -> the image encoder's maps as [B, T, h, w, D], "tokens" [B, T, D], "pooled"."""
+    """x [B, T, H, W, C] in [0, 1] -> {the image encoder's maps as [B, T, h, w, D], "pooled" [B, D]}.
+
+    "frames" [B, T, D] is one vector a frame; "tokens" are the same.
+    """
     B, T = x.shape[:2]
     found = self.image.features(x.reshape(B * T, *x.shape[2:]), train)                   # time goes into the batch
     frames = found["pooled"].reshape(B, T, -1)
@@ -60,4 +63,4 @@ class Frames(nn.Module):
         frames = vit.Block(self.heads, self.dtype, name=f"time{i + 1}")(frames)
       frames = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, param_dtype=wide, name="norm")(frames)
     maps = {k: v.reshape(B, T, *v.shape[1:]) for k, v in found.items() if k not in ("pooled", "tokens")}
-    return maps | {"tokens": frames, "pooled": jnp.mean(frames, 1)}
+    return maps | {"frames": frames, "tokens": frames, "pooled": jnp.mean(frames, 1)}

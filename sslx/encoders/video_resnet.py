@@ -47,7 +47,10 @@ class VideoResNet(nn.Module):
 
   @nn.compact
   def features(self, x, train=False):
-    """x [B, T, H, W, C] in [0, 1] -> {"stage1" .. "stage4", "grid" [B, t, h, w, Di], "tokens" [B, t, D], "pooled"}."""
+    """x [B, T, H, W, C] in [0, 1] -> {"stage1" .. "stage4" and "grid" [B, t, h, w, Di], "pooled" [B, D]}.
+
+    "frames" [B, t, D] is the mean over space at each time; "tokens" are the same.
+    """
     wide = jnp.result_type(float)
     init = nn.initializers.variance_scaling(2.0, "fan_out", "normal", dtype=wide)
     space = functools.partial(_over_space, functools.partial(
@@ -74,7 +77,8 @@ class VideoResNet(nn.Module):
           x = norm(name=f"{name}_skip_norm")(space(x[:, ::along], width, 1, across, f"{name}_skip"))
         x = nn.relu(x + y)
       out[f"stage{stage + 1}"] = x
-    return out | {"grid": x, "tokens": jnp.mean(x, (2, 3)), "pooled": jnp.mean(x, (1, 2, 3))}
+    frames = jnp.mean(x, (2, 3))
+    return out | {"grid": x, "frames": frames, "tokens": frames, "pooled": jnp.mean(frames, 1)}
 
 
 def _over_space(conv, x, width, kernel, stride, name):

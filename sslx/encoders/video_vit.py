@@ -70,16 +70,16 @@ class VideoViT(nn.Module):
     """(t, h, w), the tubelets along a clip of shape [..., T, H, W, C]; UsageError where they do not fit."""
     T, H, W, _ = shape[-4:]
     if T % self.tube or H % self.patch or W % self.patch:
-      raise errors.UsageError(f"a clip of {T} frames of {H}x{W} does not divide into tubelets of {self.tube} frames of "
-                              f"{self.patch} pixels: choose encoder.tube and encoder.patch, or data.length and data.size")
+      raise errors.UsageError(f"a clip of {T} frames of {H}x{W} does not divide into tubelets of {self.tube} frames "
+                              f"of {self.patch} pixels: set encoder.tube and encoder.patch, or data.length and .size")
     return T // self.tube, H // self.patch, W // self.patch
 
   @nn.compact
   def features(self, x, train=False, keep=None):
     """x [B, T, H, W, C] in [0, 1] -> {"stage1" .. (one a block) and "grid" [B, t, h, w, D], "tokens", "pooled" [B, D]}.
 
-    "tokens" [B, t h w, D] are in the order of `tubelets`. keep: [B, K], places of the tubelets that are seen; the
-    blocks never compute the others, and there are no maps.
+    "tokens" [B, t h w, D] are in the order of `tubelets`, "frames" [B, t, D] their means over space. keep: [B, K],
+    places of the tubelets that are seen; the blocks never compute the others, and there are no maps.
     """
     wide, (t, h, w) = jnp.result_type(float), self.grid(x.shape)
     x = tubelets(normalize(x, self.mean, self.std), self.tube, self.patch)
@@ -97,4 +97,5 @@ class VideoViT(nn.Module):
     if keep is not None:
       return out
     maps = {f"stage{i}": y for i, y in enumerate(stages, 1)} | {"grid": x}
-    return out | jax.tree.map(lambda y: y.reshape(len(y), t, h, w, self.width), maps)
+    maps = jax.tree.map(lambda y: y.reshape(len(y), t, h, w, self.width), maps)
+    return out | maps | {"frames": jnp.mean(maps["grid"], (2, 3))}
