@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from sslx import errors
 from sslx.augment.color import normalize
-from sslx.encoders import layers
 
 VARIANTS = {"r2plus1d_10": (1, 1, 1, 1), "r2plus1d_18": (2, 2, 2, 2), "r2plus1d_34": (3, 4, 6, 3)}   # blocks a stage
 STEMS = ("video", "small")
@@ -56,7 +55,7 @@ class VideoResNet(nn.Module):
     space = functools.partial(_over_space, functools.partial(
         nn.Conv, use_bias=False, dtype=self.dtype, param_dtype=wide, kernel_init=init))
     time = functools.partial(_over_time, functools.partial(
-        layers.Dense, use_bias=False, dtype=self.dtype, param_dtype=wide, kernel_init=init))
+        nn.Dense, use_bias=False, dtype=self.dtype, param_dtype=wide, kernel_init=init))
     norm = functools.partial(nn.BatchNorm, use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=self.dtype,
                              param_dtype=wide)
     x = normalize(x, self.mean, self.std)

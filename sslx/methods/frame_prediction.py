@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from sslx import errors, heads, losses
 from sslx.augment import geometry, recipes, video
-from sslx.methods import base, clips, pretext
+from sslx.methods import base, pretext
 
 CITE = """@inproceedings{liu2017voxelflow,
   title={Video Frame Synthesis Using Deep Voxel Flow},
@@ -92,7 +92,7 @@ def make(encoder, *, given=(-2, -1, 0), target=1, how="warp", width=32, aug=reci
 
   def show(params, state, views):
     out, _ = base.forward(net, params["net"], state["net"], views["video"])
-    return {"given": clips.strip(views["video"]), "target": views["target"], "predicted": out.clip(0, 1)}
+    return {"given": views["video"], "target": views["target"], "predicted": out.clip(0, 1)}
 
-  kept = lambda params, state: {"video": base.part("encoder", params["net"], state["net"])}
-  return base.Method(init, views, loss, kept, reads=("video",), show=show)
+  return base.Method(init, views, loss, lambda params, state: base.kept("net", params, state, "video"),
+                     reads=("video",), show=show)

@@ -48,12 +48,10 @@ def make(encoder, *, task="order", frames=3, widths=(512,), norm=True, aug=recip
     return value, {f"{task}_accuracy": accuracy}
 
   def show(out, views):
-    x, share = views["image"][0][:, 0], jax.nn.softmax(out)[:, 1]
-    told = jnp.where(jnp.arange(x.shape[3]) < share[:, None] * x.shape[3], 1.0, 0.0)    # [B, w]
-    bar = jnp.broadcast_to(told[:, None, :, None], (len(x), max(1, x.shape[2] // 16), *x.shape[3:]))
-    right, wrong = (clips.strip(jnp.where((views["right"] == i)[:, None, None, None, None], x, 0.5)) for i in (1, 0))
-    return {"in order" if task == "order" else "forwards": right, "out of order" if task == "order" else "backwards":
-            wrong, "held to be so": bar}
+    x = views["image"][0][:, 0]
+    only = lambda chosen: jnp.where(chosen[:, None, None, None, None] == 1, x, 0.5)
+    name = "in order" if task == "order" else "forwards"
+    return {"frames": x, name: only(views["right"]), f"{name} as predicted": only(out.argmax(-1))}
 
   method = pretext.puzzle(Timed(encoder), heads.MLP((*widths, 2), norm), views, pretext.each, objective, show)
   kept = lambda params, state: {"image": base.part("encoder", params["encoder"], state["encoder"])}

@@ -35,4 +35,4 @@ def make(encoder, *, frames=0, temperature=0.1, widths=(2048, 128), norm=False, 
                                                                   itself=jnp.arange(z.shape[1]))
 
   net = base.Network(encoder, heads.MLP(widths, norm))
-  return clips.strips(clips.reading(base.joint(net, cuts, objective, affinity=True)))
+  return clips.reading(base.joint(net, cuts, objective, affinity=True))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from sslx import augment
 from sslx.augment import mask, recipes, video
 from sslx.encoders import video_vit
-from sslx.methods import base, clips, mae, masked, pretext
+from sslx.methods import base, mae, masked, pretext
 
 CITE = """@inproceedings{tong2022videomae,
   title={{VideoMAE}: Masked Autoencoders are Data-Efficient Learners for Self-Supervised Video Pre-Training},
@@ -68,8 +68,8 @@ def make(encoder, *, ratio=0.9, normalise=True, width=384, depth=4, heads=6, aug
     whole = lambda patches: video_vit.untubelets(patches, encoder.tube, encoder.patch, encoder.grid(x.shape))
     zero, one = (augment.normalize(jnp.full_like(x, v), encoder.mean, encoder.std) for v in (0.0, 1.0))
     painted = cut((whole(painted) - zero) / (one - zero)).clip(0, 1)
-    seen = {name: whole(jnp.where(hide, by, cut(x))) for name, by in (("input", 0.5), ("output", painted))}
-    return {name: clips.strip(v) for name, v in ({"original": x} | seen).items()}
+    shown = (("input", 0.5), ("output", painted))
+    return {"original": x} | {name: whole(jnp.where(hide, by, cut(x))) for name, by in shown}
 
-  kept = lambda params, state: {"video": base.part("encoder", params["net"], state["net"])}
-  return base.Method(init, views, loss, kept, reads=("video",), show=show)
+  return base.Method(init, views, loss, lambda params, state: base.kept("net", params, state, "video"),
+                     reads=("video",), show=show)
