@@ -17,5 +17,5 @@ def get_config(arg="video"):
   c.encoder.strides = (1, 1, 1, 1)
   c.method = methods.options("frame_prediction", width=4 if arg == "tiny" else 16,
                              aug=recipes.options("mae", scale=(1.0, 1.0)))
-  c.data.length = 4.0
+  c.data.length = 3.0
   return c

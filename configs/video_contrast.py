@@ -12,5 +12,6 @@ from sslx.augment import recipes
 def get_config(arg="video"):
   c = presets.video(arg, "r2plus1d_10")
   widths = (32, 16) if arg == "tiny" else (128, 128)
-  c.method = methods.options("video_contrast", widths=widths, norm=True, aug=recipes.options("simclr", blur_p=0.0))
+  c.method = methods.options("video_contrast", widths=widths, norm=True, aug=recipes.options(
+      "simclr", scale=(0.3, 1.0), blur_p=0.0))
   return c

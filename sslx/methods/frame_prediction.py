@@ -18,7 +18,8 @@ class Predictor(nn.Module):
   """Frames x [B, n, H, W, C] -> a frame [B, H, W, C]; the maps of all of the encoder's stages are added up for it.
 
   how: "warp": a mix, a share each, of the given frames moved by a flow and of a painted one; "change": the frame
-  `nearest` to it and a change; "pixels": painted. Flows are in sixteenths of the short side.
+  `nearest` to it and a change; "pixels": painted. Flows, shares and what is mixed in are decoded at half of the size;
+  flows are in sixteenths of the short side.
   """
   encoder: nn.Module
   how: str
@@ -37,11 +38,13 @@ class Predictor(nn.Module):
       m = jnp.moveaxis(m, 1, 3).reshape(B, *m.shape[2:4], -1)                           # time goes into the channels
       m = nn.Conv(4 * self.width, (1, 1), param_dtype=jnp.result_type(float), name=f"lateral_{name}")(m)
       y = m + (jax.image.resize(y, m.shape, "bilinear") if jnp.ndim(y) else 0)
-    out = heads.Decoder((H, W, C + (3 * n + 1) * (self.how == "warp")), self.width, name="decoder")(y, train)
+    decode = lambda *size: heads.Decoder(size, self.width, name="decoder")(y, train)
+    if self.how != "warp":
+      return decode(H, W, C) + (x[:, self.nearest] if self.how == "change" else 0.5)
+    out = decode(-(-H // 2), -(-W // 2), C + 3 * n + 1)
+    out = jax.image.resize(out, (B, H, W, out.shape[-1]), "bilinear")
     painted, flow, share = out[..., :C], out[..., C:C + 2 * n], out[..., C + 2 * n:]
     x = x.astype(out.dtype)
-    if self.how != "warp":
-      return painted + (x[:, self.nearest] if self.how == "change" else 0.5)
     flow = flow.reshape(B, H, W, n, 2) * (min(H, W) / 16)
     at = [jnp.clip(g[..., None] + flow[..., i], 0, size - 1)                            # [B, H, W, n]
           for i, (g, size) in enumerate(zip(jnp.mgrid[:H, :W], (H, W), strict=True))]
@@ -51,12 +54,17 @@ class Predictor(nn.Module):
     return jnp.einsum("bhwn,bnhwc->bhwc", share, every)
 
 
-def make(encoder, *, given=(-2, -1, 0), target=1, how="warp", width=32, aug=recipes.mae(scale=(1.0, 1.0))):
+def network(encoder, given, target, how="warp", width=32):
+  """The Predictor of a frame at `target` from those `given`; of two that are as near the first is the nearest."""
+  return Predictor(encoder, how, min(range(len(given)), key=lambda i: abs(given[i] - target)), width)
+
+
+def make(encoder, *, given=(-1, 0), target=1, how="warp", width=32, aug=recipes.mae(scale=(1.0, 1.0))):
   """Frame prediction on an encoder of video, which sees the given frames alone.
 
   Args:
     given, target: places in time, in frames, of those that are seen and of the one that is not: after them, as by
-      default, before them, target=-3, or between, given=(-1, 1), target=0. Clips may be longer: they lie anywhere.
+      default, before them, target=-2, or between, given=(-1, 1), target=0. Clips may be longer: they lie anywhere.
     how: "warp" (given frames, moved), "change" (of the nearest given frame) or "pixels".
     width: channels of the decoder at full size.
     aug: (key, image) -> view, drawn once a clip.
@@ -67,8 +75,7 @@ def make(encoder, *, given=(-2, -1, 0), target=1, how="warp", width=32, aug=reci
     raise errors.UsageError(f"given is {tuple(given)} and target {target}: they must be different places in time, such "
                             "as (-1, 0) and 1")
   first, last = min(*given, target), max(*given, target)
-  nearest = min(range(len(given)), key=lambda i: abs(given[i] - target))
-  net = Predictor(encoder, how, nearest, width)
+  net = network(encoder, given, target, how, width)
 
   def views(rng, batch):
     r_start, r_aug = jax.random.split(rng)
@@ -85,7 +92,7 @@ def make(encoder, *, given=(-2, -1, 0), target=1, how="warp", width=32, aug=reci
 
   def loss(params, state, views, rng, progress):
     out, stats = base.forward(net, params["net"], state["net"], views["video"], rng=rng)
-    copy, wanted = views["video"][:, nearest], views["target"]
+    copy, wanted = views["video"][:, net.nearest], views["target"]
     value = jnp.mean((out - wanted) ** 2)
     return value, ({"net": stats}, {"l2": value, "l2_copy": jnp.mean((copy - wanted) ** 2),
                                     "psnr": losses.psnr(out.clip(0, 1), wanted)})

@@ -88,7 +88,8 @@ def test_a_decoder_that_says_nothing_gives_the_nearest_frame(how):
   net = frame_prediction.Predictor(Frames(), how, 1, 2)
   variables = jax.tree.map(jnp.zeros_like, net.init(KEY, clip))
   nearest, share = clip[:, 1], np.exp(2) / (np.exp(2) + 2)
-  want = {"warp": share * nearest + (clip[:, 0] + 0.5) * (1 - share) / 2, "change": nearest, "pixels": 0 * nearest + 0.5}
+  want = {"warp": share * nearest + (clip[:, 0] + 0.5) * (1 - share) / 2, "change": nearest,
+          "pixels": np.full_like(nearest, 0.5)}
   np.testing.assert_allclose(net.apply(variables, clip), want[how], atol=1e-6)
 
 
