@@ -145,9 +145,9 @@ def table(rows, drive, clips):
   out += ["", "![](video_next.png)", "", "## Actions", "",
           f"{clips[0]} clips to learn from, without labels, and {clips[1]} held out, 16 frames of 48x48, of 8 actions",
           "seen from the ceiling. The labels are rough: this exercises the methods and ranks nothing. Accuracy on",
-          f"held-out clips, whose sampling deviation is about {50 / clips[1] ** 0.5:.0f} points; the most frequent class",
-          f"has {100 * clips[2]:.0f} %. *Random* is the same encoder untrained, *mean frame* the frames' mean, as pixels.",
-          "",
+          f"held-out clips, with a sampling deviation of about {50 / clips[1] ** 0.5:.0f} points; the most frequent",
+          f"class has {100 * clips[2]:.0f} %. *Random* is the same encoder untrained, *mean frame* the pixels of the",
+          "frames' mean.", "",
           "| method | seeds | seconds | its task, held out | kNN | random | linear probe | random | gain |",
           "|" + "---|" * 9]
   for name in ("contrast", "order", "arrow", "mae"):
