@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from sslx import errors, heads, losses
 from sslx.augment import geometry, recipes, video
-from sslx.methods import base, pretext
+from sslx.methods import base, clips, pretext
 
 CITE = """@inproceedings{liu2017voxelflow,
   title={Video Frame Synthesis Using Deep Voxel Flow},
@@ -30,9 +30,6 @@ class Predictor(nn.Module):
   def __call__(self, x, train=False):
     B, n, H, W, C = x.shape
     stages = {k: m for k, m in self.encoder.features(x, train).items() if k.startswith("stage")}
-    if not stages or any(m.ndim != 5 for m in stages.values()):
-      raise errors.UsageError("frame_prediction reads the maps of an encoder of video: set encoder.name to one, "
-                              "such as r2plus1d_18")
     y = 0
     for name, m in sorted(stages.items(), reverse=True):                                # the coarsest first
       m = jnp.moveaxis(m, 1, 3).reshape(B, *m.shape[2:4], -1)                           # time goes into the channels
@@ -69,6 +66,7 @@ def make(encoder, *, given=(-1, 0), target=1, how="warp", width=32, aug=recipes.
     width: channels of the decoder at full size.
     aug: (key, image) -> view, drawn once a clip.
   """
+  clips.needs_video(encoder, "frame_prediction")
   if how not in ("warp", "change", "pixels"):
     raise errors.unknown("how", how, ("warp", "change", "pixels"))
   if not given or target in given or len(set(given)) < len(given):

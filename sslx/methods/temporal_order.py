@@ -34,6 +34,7 @@ def make(encoder, *, task="order", frames=3, widths=(512,), norm=True, aug=recip
     widths: of the head's hidden layers; it reads all times side by side. norm: batch norm in them.
     aug: (key, image) -> view, drawn once a clip; its first view is judged.
   """
+  clips.needs_video(encoder, "temporal_order")
   if task not in ("order", "arrow"):
     raise errors.unknown("task", task, ("order", "arrow"))
   draw = video.random_order if task == "order" else lambda key, x: video.random_arrow(key, x, frames=frames)

@@ -23,6 +23,7 @@ def make(encoder, *, frames=0, temperature=0.1, widths=(2048, 128), norm=False, 
     widths: of the projector's layers. norm: batch norm in the hidden ones.
     aug: (key, image) -> view, of one kind; drawn once a cut.
   """
+  clips.needs_video(encoder, "video_contrast")
   one = video.alike(aug)
 
   def cuts(key, clip):                                                                  # [B, T, ...] -> [B, 2, t, ...]

@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from sslx import augment
+from sslx import augment, errors
 from sslx.augment import mask, recipes, video
 from sslx.encoders import video_vit
-from sslx.methods import base, mae, masked, pretext
+from sslx.methods import base, clips, mae, masked, pretext
 
 CITE = """@inproceedings{tong2022videomae,
   title={{VideoMAE}: Masked Autoencoders are Data-Efficient Learners for Self-Supervised Video Pre-Training},
@@ -23,7 +23,10 @@ def make(encoder, *, ratio=0.9, normalise=True, width=384, depth=4, heads=6, aug
     width, depth, heads: of the decoder's blocks.
     aug: (key, image) -> view, drawn once a clip, before it is masked.
   """
-  masked.needs_patches(encoder, "video_mae", "keep")
+  clips.needs_video(encoder, "video_mae")
+  if not hasattr(encoder, "tube"):
+    raise errors.UsageError(f"video_mae hides tubelets, and {type(encoder).__name__} has none: set encoder.name to a "
+                            "video ViT, such as video_vit_s")
   number = masked.counted(ratio)
   cut = lambda x: video_vit.tubelets(x, encoder.tube, encoder.patch)
 

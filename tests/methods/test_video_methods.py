@@ -154,12 +154,12 @@ def test_tubes_are_hidden_and_predicted(normalise):
 
 
 def test_what_does_not_fit_is_named():
-  image = encoders.make("resnet10", width=4)
   for make, says in ((lambda: frame_prediction.make(Frames(), given=(0, 1), target=1), "different places in time"),
                      (lambda: frame_prediction.make(Frames(), how="flow"), "unknown how 'flow'"),
                      (lambda: temporal_order.make(Frames(), task="ordr"), "did you mean order"),
-                     (lambda: video_mae.make(image), "set encoder.name to a")):
+                     (lambda: video_mae.make(Frames()), "hides tubelets, and Frames has none")):
     with pytest.raises(errors.UsageError, match=says):
       make()
-  with pytest.raises(errors.UsageError, match="an encoder of video"):
-    frame_prediction.make(image, aug=one).init(KEY, {"video": NUMBERS})
+  for method in (frame_prediction, temporal_order, video_contrast, video_mae):
+    with pytest.raises(errors.UsageError, match="reads clips, and ViT images: .* such as r2plus1d_18"):
+      method.make(encoders.make("vit_ti"))
