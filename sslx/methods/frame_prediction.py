@@ -15,7 +15,7 @@ CITE = """@inproceedings{liu2017voxelflow,
 
 
 class Predictor(nn.Module):
-  """Frames x [B, n, H, W, C] -> a frame [B, H, W, C]; the maps of all of the encoder's stages are added up for it.
+  """Frames x [B, n, H, W, C] -> a frame [B, H, W, C], from the maps of all stages of the encoder and places in them.
 
   how: "warp": a mix, a share each, of the given frames moved by a flow and of a painted one; "change": the frame
   `nearest` to it and a change; "pixels": painted. Flows, shares and what is mixed in are decoded at half of the size;
@@ -29,12 +29,15 @@ class Predictor(nn.Module):
   @nn.compact
   def __call__(self, x, train=False):
     B, n, H, W, C = x.shape
-    stages = {k: m for k, m in self.encoder.features(x, train).items() if k.startswith("stage")}
-    y = 0
-    for name, m in sorted(stages.items(), reverse=True):                                # the coarsest first
+    conv = lambda side, name: nn.Conv(2 * self.width, (side, side), param_dtype=jnp.result_type(float), name=name)
+    stages, y = [m for k, m in self.encoder.features(x, train).items() if k.startswith("stage")], None
+    for i, m in enumerate(sorted(stages, key=lambda m: m.shape[2])):                    # the coarsest first
       m = jnp.moveaxis(m, 1, 3).reshape(B, *m.shape[2:4], -1)                           # time goes into the channels
-      m = nn.Conv(4 * self.width, (1, 1), param_dtype=jnp.result_type(float), name=f"lateral_{name}")(m)
-      y = m + (jax.image.resize(y, m.shape, "bilinear") if jnp.ndim(y) else 0)
+      place = jnp.stack(jnp.meshgrid(*(jnp.linspace(-1, 1, s) for s in m.shape[1:3]), indexing="ij"), -1)
+      place = jnp.broadcast_to(place.astype(m.dtype), (*m.shape[:3], 2))
+      m = conv(1, f"lateral{i + 1}")(jnp.concatenate([m, place], -1))
+      y = m if y is None else m + jax.image.resize(y, m.shape, "bilinear")
+      y = nn.relu(conv(3, f"merged{i + 1}")(y))
     decode = lambda *size: heads.Decoder(size, self.width, name="decoder")(y, train)
     if self.how != "warp":
       return decode(H, W, C) + (x[:, self.nearest] if self.how == "change" else 0.5)

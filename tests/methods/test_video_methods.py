@@ -41,7 +41,7 @@ def test_a_clip_is_augmented_alike_in_all_frames(recipe):
     if len(views) > 1:                                       # the recipe that draws its own keys: the same as an image
       np.testing.assert_allclose(x[:, :, 0], image, atol=1e-6)
   assert np.abs(views[0][:, 0] - views[0][:, 1]).max() > 0.01
-  moving = jnp.asarray(RNG.random((3, 4, 12, 12, 3)), float)
+  moving = jnp.asarray(RNG.random((3, 4, 12, 40, 3)), float)                    # wide, and not cropped
   flips = video.alike(recipes.mae(scale=(1.0, 1.0)))(KEY, moving)
   for i in range(3):
     assert any(np.allclose(flips[i], x, atol=1e-6) for x in (moving[i], moving[i, :, :, ::-1]))
