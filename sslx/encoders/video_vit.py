@@ -5,7 +5,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from sslx import errors
 from sslx.augment.color import normalize
@@ -48,7 +47,7 @@ def untubelets(x, tube, patch, grid):
 def positions(t, h, w, width, base=10000.0):
   """Sine-cosine positions [t h w, width]: those of the place and those of the time, added."""
   place, time = vit.sincos(h, w, width, base), video_frames.sincos(t, width)
-  return (time[:, None] + place).reshape(t * h * w, width).astype(np.float64)
+  return (time[:, None] + place).reshape(t * h * w, width)
 
 
 class VideoViT(nn.Module):
