@@ -97,6 +97,18 @@ def test_a_run_starts_from_another_holds_it_and_resumes(tmp_path):
   assert all(np.array_equal(a, b) for a, b in zip(leaves(tmp_path / "second"), whole, strict=True))
 
 
+def test_grey_images_become_those_that_the_weights_read(tmp_path):
+  module = encoders.make("own.encoder", width=6)
+  c = tiny(encoder=encoders.options("own.encoder", width=6))
+  for channels in (1, 3):
+    spec = checkpoint.spec_of(config.plain(c), {"data": {"name": "digits", "shape": [8, 8, channels]}, "versions": {}})
+    checkpoint.export_encoder(tmp_path / str(channels), module.init(jax.random.key(0), jnp.zeros((1, 8, 8, channels))),
+                              spec | {"step": 0})
+    found = config.override(tiny(total_steps=1), [f"--config.init={tmp_path}/{channels}"])
+    assert (found.data.channels, found.encoder.width) == ({1: 0, 3: 3}[channels], 6)
+  assert train.train(found, tmp_path / "run").shape == (8, 8, 3)
+
+
 def test_frozen_without_weights_is_refused(tmp_path):
   with pytest.raises(errors.UsageError, match="set init, too"):
     train.train(tiny(init_frozen=2), tmp_path / "run")
