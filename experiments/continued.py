@@ -1,12 +1,12 @@
 """Pretraining that goes on from imported weights, step by step beside the encoder that it started from.
 
-  python experiments/continued.py                      # 10 minutes on 2 cores
-  python experiments/continued.py --data $DATA/cifar10 --encoder resnet10 --width 8 --epochs 8
+  python experiments/continued.py                                           # digits: 6 minutes on one core
+  python experiments/continued.py --data $DATA/cifar10 --size 16 --epochs 4 --steps 100 --methods simclr byol
 
 SimCLR trains an encoder; `sslx export --to timm` writes it, `sslx import` reads it as anybody's file, without our
 record, and gives the same features. From there each method goes on for a short run with fresh heads: the encoder is
-held for a tenth of the run while they warm up, then moves at a tenth of the config's learning rate. kNN (k = 20) at
-every tenth is compared with that of the encoder it started from. The results go to
+held for a tenth of the run while they warm up (init_frozen), then moves at a tenth of their rate (init_rate). kNN
+(k = 20) at every tenth is compared with that of the encoder it started from. The results go to
 experiments/results/continued.{json,md}.
 """
 
@@ -29,7 +29,8 @@ def settings(args, method, *more):
   variant, own = "digits", []
   if args.data:
     variant = "cifar10"
-    own = [f"--config.data.name=folder:{args.data}", f"--config.total_epochs={args.epochs}"]
+    own = [f"--config.data.name=folder:{args.data}", f"--config.total_epochs={args.epochs}",
+           f"--config.data.size={args.size}"]
   c = config.load(f"{HERE.parent}/configs/{method}.py:{variant}")
   shape = [f"--config.encoder.name={args.encoder}", f"--config.encoder.width={args.width}"]
   return config.override(c, [*own, *([] if more else shape), "--config.online_probe=False", *more])
@@ -51,8 +52,9 @@ def main():
   p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   p.add_argument("--data", help="folder with {train,test}/CLASS/*.jpg; left out: scikit-learn's digits")
   p.add_argument("--runs", type=pathlib.Path, default=pathlib.Path("runs/continued"))
-  p.add_argument("--encoder", default="resnet18")
-  p.add_argument("--width", type=int, default=16)
+  p.add_argument("--size", type=int, default=0, help="side in pixels, of a folder's images (default: as they are)")
+  p.add_argument("--encoder", default="resnet10")
+  p.add_argument("--width", type=int, default=8)
   p.add_argument("--epochs", type=float, default=8.0, help="of the first run, on a folder")
   p.add_argument("--steps", type=int, default=200, help="of the runs that go on")
   p.add_argument("--methods", nargs="+", default=METHODS)
@@ -60,8 +62,8 @@ def main():
   args.runs.mkdir(parents=True, exist_ok=True)
   name = f"folder:{args.data}" if args.data else "digits"
   first, back = start(args, args.runs)
-  bank = data.arrays(data.load(name, limit=10_000))
-  queries = data.arrays(data.load(name, split="test"), limit=2000)
+  bank = data.arrays(data.load(name, size=args.size, limit=10_000))
+  queries = data.arrays(data.load(name, size=args.size, split="test"), limit=2000)
   features = [[evaluate.embed(e, x[0]) for x in (bank, queries)] for e in (first, back)]
   assert all(np.array_equal(a, b) for a, b in zip(*features, strict=True)), "the way out and back changed the features"
   base = evaluate.knn(features[1][0], bank[1], features[1][1], queries[1])
@@ -69,14 +71,13 @@ def main():
   found = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
   for method in args.methods:
     c = settings(args, method, f"--config.init={args.runs}/imported", f"--config.total_steps={args.steps}",
-                 "--config.total_epochs=0", f"--config.init_frozen={args.steps // 10}",
+                 "--config.total_epochs=0", f"--config.init_frozen={args.steps // 10}", "--config.init_rate=0.1",
                  f"--config.evaluate.every={args.steps // 10}", "--config.evaluate.protocols=knn",
                  "--config.evaluate.train=10000", "--config.evaluate.test=2000")
-    c.optim.lr *= 0.1
     train.train(c, args.runs / method)
     steps, values = zip(*[(r["step"], r["knn"]) for r in log.read(f"{args.runs}/{method}/metrics.jsonl") if "knn" in r],
                         strict=True)
-    row = {"data": "CIFAR-10, 10,000 images" if args.data else "digits",
+    row = {"data": f"CIFAR-10, 10,000 images, {first.shape[0]} pixels" if args.data else "digits",
            "encoder": f"{args.encoder}, width {args.width}", "method": method, "start": base, "steps": steps,
            "knn": values, "test": len(queries[1])}
     print(json.dumps(row), flush=True)

@@ -173,7 +173,8 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   check_reads(method, first)
   check_images(source)
   key_init, key = jax.random.split(jax.random.key(config.seed))
-  tx = optim.held(tx, config.init_frozen, initial.places(method, key_init, first)) if config.init_frozen else tx
+  if config.init_frozen or config.init_rate != 1:
+    tx = optim.held(tx, initial.places(method, key_init, first), steps=config.init_frozen, rate=config.init_rate)
   state = init_state(method, tx, key_init, first)
   if config.init and not checkpoint.folders(workdir):
     state = initial.start(method, state, checkpoint.load_encoder(config.init).variables)

@@ -70,13 +70,13 @@ def test_another_encoder_is_refused():
 def test_held_parameters_stay_and_gather_no_moments():
   params = {"net": {"encoder": {"w": jnp.ones(3)}, "head": {"w": jnp.ones(3)}}}
   c = ConfigDict({**config.default().optim, "name": "sgd", "lr": 0.1, "weight_decay": 0.1, "schedule": "constant"})
-  tx = optim.held(optim.make(c, 10, 4), 2, {("net", "encoder")})
+  tx = optim.held(optim.make(c, 10, 4), {("net", "encoder")}, steps=2, rate=0.5)
   state, grads = tx.init(params), jax.tree.map(jnp.ones_like, params)
   seen = []
   for _ in range(3):
     updates, state = tx.update(grads, state, params)
     seen.append(jax.tree.map(lambda u: float(u[0]), updates["net"]))
-  assert [s["encoder"]["w"] for s in seen] == pytest.approx([0, 0, -0.1])                  # no momentum from before
+  assert [s["encoder"]["w"] for s in seen] == pytest.approx([0, 0, -0.05])                 # no momentum from before
   assert [s["head"]["w"] for s in seen] == pytest.approx([-0.1, -0.19, -0.271])
 
 
@@ -110,5 +110,8 @@ def test_grey_images_become_those_that_the_weights_read(tmp_path):
 
 
 def test_frozen_without_weights_is_refused(tmp_path):
-  with pytest.raises(errors.UsageError, match="set init, too"):
-    train.train(tiny(init_frozen=2), tmp_path / "run")
+  for option in ({"init_frozen": 2}, {"init_rate": 0.1}):
+    with pytest.raises(errors.UsageError, match="set init, too"):
+      train.train(tiny(**option), tmp_path / "run")
+  with pytest.raises(errors.UsageError, match="init_rate is 0"):
+    train.train(tiny(init="x", init_rate=0.0), tmp_path / "run")
