@@ -68,7 +68,6 @@ def main():
   assert all(np.array_equal(a, b) for a, b in zip(*features, strict=True)), "the way out and back changed the features"
   base = evaluate.knn(features[1][0], bank[1], features[1][1], queries[1])
   print(f"kNN of the encoder, as of its import: {base:.4f}", flush=True)
-  found = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
   for method in args.methods:
     c = settings(args, method, f"--config.init={args.runs}/imported", f"--config.total_steps={args.steps}",
                  "--config.total_epochs=0", f"--config.init_frozen={args.steps // 10}", "--config.init_rate=0.1",
@@ -81,22 +80,28 @@ def main():
            "encoder": f"{args.encoder}, width {args.width}", "method": method, "start": base, "steps": steps,
            "knn": values, "test": len(queries[1])}
     print(json.dumps(row), flush=True)
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     same = lambda a: (a["data"], a["encoder"], a["method"]) == (row["data"], row["encoder"], row["method"])
     found = [r for r in found if not same(r)] + [row]
     checkpoint.write_json(RESULTS, found)
-  checkpoint.write_text(RESULTS.with_suffix(".md"), table(found))
+    checkpoint.write_text(RESULTS.with_suffix(".md"), table(found))
 
 
 def table(rows):
   """The results as Markdown."""
   lines = ["# Pretraining that goes on", "",
            "`python experiments/continued.py`: SimCLR's encoder, out to timm's layout and in again with equal features",
-           "and then pretrained further: kNN (k = 20) at each tenth of the run. The encoder is held in the first one.",
+           "and then pretrained further: kNN (k = 20) at each tenth of the run. The encoder is held in the first one,",
+           "then moves at a tenth of its heads' rate (`init_rate`). CIFAR-10 with `--data $DATA/cifar10 --size 16",
+           "--epochs 4 --steps 100`, where the first encoder has room above it. The last column counts test images.",
            "",
-           "| data | encoder | method | as imported | at each tenth | lowest | last |", "|" + "---|" * 7]
+           "| data | encoder | method | as imported | at each tenth | lowest | last | most below the import |",
+           "|" + "---|" * 8]
   for r in rows:
+    below = max(0, round((r["start"] - min(r["knn"])) * r["test"]))
     lines.append(f"| {r['data']} | {r['encoder']} | {r['method']} | {r['start']:.3f} | "
-                 f"{', '.join(f'{v:.3f}' for v in r['knn'])} | **{min(r['knn']):.3f}** | **{r['knn'][-1]:.3f}** |")
+                 f"{', '.join(f'{v:.3f}' for v in r['knn'])} | **{min(r['knn']):.3f}** | **{r['knn'][-1]:.3f}** | "
+                 + (f"{below} of {r['test']} |" if below else "never |"))
   return "\n".join(lines) + "\n"
 
 
