@@ -1,7 +1,7 @@
 """Pretraining that goes on from imported weights, step by step beside the encoder that it started from.
 
   python experiments/continued.py                                           # digits: 6 minutes on one core
-  python experiments/continued.py --data $DATA/cifar10 --size 16 --epochs 4 --steps 100 --methods simclr byol
+  python experiments/continued.py --data $DATA/cifar10 --size 16 --epochs 3 --steps 60 --methods simclr byol
 
 SimCLR trains an encoder; `sslx export --to timm` writes it, `sslx import` reads it as anybody's file, without our
 record, and gives the same features. From there each method goes on for a short run with fresh heads: the encoder is
@@ -93,7 +93,7 @@ def table(rows):
            "`python experiments/continued.py`: SimCLR's encoder, out to timm's layout and in again with equal features",
            "and then pretrained further: kNN (k = 20) at each tenth of the run. The encoder is held in the first one,",
            "then moves at a tenth of its heads' rate (`init_rate`). CIFAR-10 with `--data $DATA/cifar10 --size 16",
-           "--epochs 4 --steps 100`, where the first encoder has room above it. The last column counts test images.",
+           "--epochs 3 --steps 60`, where the first encoder has room above it. The last column counts test images.",
            "",
            "| data | encoder | method | as imported | at each tenth | lowest | last | most below the import |",
            "|" + "---|" * 8]
