@@ -1,6 +1,6 @@
 """Pretraining that goes on from imported weights, step by step beside the encoder that it started from.
 
-  python experiments/continued.py                                           # digits: 6 minutes on one core
+  python experiments/continued.py                                           # digits: 10 minutes on one core
   python experiments/continued.py --data $DATA/cifar10 --size 16 --epochs 3 --steps 60 --methods simclr byol
 
 SimCLR trains an encoder; `sslx export --to timm` writes it, `sslx import` reads it as anybody's file, without our
@@ -91,9 +91,10 @@ def table(rows):
   """The results as Markdown."""
   lines = ["# Pretraining that goes on", "",
            "`python experiments/continued.py`: SimCLR's encoder, out to timm's layout and in again with equal features",
-           "and then pretrained further: kNN (k = 20) at each tenth of the run. The encoder is held in the first one,",
-           "then moves at a tenth of its heads' rate (`init_rate`). CIFAR-10 with `--data $DATA/cifar10 --size 16",
-           "--epochs 3 --steps 60`, where the first encoder has room above it. The last column counts test images.",
+           "and then pretrained further: kNN (k = 20) at each tenth of the run. In the first one its parameters are",
+           "held: what changes is from its batch statistics, which follow the method's own views. Then they move at a",
+           "tenth of the heads' rate (`init_rate`). CIFAR-10 with `--data $DATA/cifar10 --size 16 --epochs 3 --steps",
+           "60`, where the first encoder has room above it. The last column counts test images.",
            "",
            "| data | encoder | method | as imported | at each tenth | lowest | last | most below the import |",
            "|" + "---|" * 8]
