@@ -1,11 +1,11 @@
 """Pretraining that goes on from imported weights, step by step beside the encoder that it started from.
 
   python experiments/continued.py                                           # digits: 10 minutes on one core
-  python experiments/continued.py --data $DATA/cifar10 --size 16 --epochs 3 --steps 60 --methods simclr byol
+  python experiments/continued.py --data $DATA/cifar10 --size 16 --first 60 --steps 100 --methods simclr byol
 
-SimCLR trains an encoder; `sslx export --to timm` writes it, `sslx import` reads it as anybody's file, without our
+SimCLR trains an encoder for a few steps, so that there is room above it; `sslx export --to timm` writes it, `sslx import` reads it as anybody's file, without our
 record, and gives the same features. From there each method goes on for a short run with fresh heads: the encoder is
-held for a tenth of the run while they warm up (init_frozen), then moves at a tenth of their rate (init_rate). kNN
+held for a tenth of the run while they warm up (init_frozen), then moves at 0.3 of their rate (init_rate). kNN
 (k = 20) at every tenth is compared with that of the encoder it started from. The results go to
 experiments/results/continued.{json,md}.
 """
@@ -29,10 +29,10 @@ def settings(args, method, *more):
   variant, own = "digits", []
   if args.data:
     variant = "cifar10"
-    own = [f"--config.data.name=folder:{args.data}", f"--config.total_epochs={args.epochs}",
-           f"--config.data.size={args.size}"]
+    own = [f"--config.data.name=folder:{args.data}", f"--config.data.size={args.size}", "--config.total_epochs=0"]
   c = config.load(f"{HERE.parent}/configs/{method}.py:{variant}")
-  shape = [f"--config.encoder.name={args.encoder}", f"--config.encoder.width={args.width}"]
+  shape = [f"--config.encoder.name={args.encoder}", f"--config.encoder.width={args.width}",
+           f"--config.total_steps={args.first}"]
   return config.override(c, [*own, *([] if more else shape), "--config.online_probe=False", *more])
 
 
@@ -55,7 +55,7 @@ def main():
   p.add_argument("--size", type=int, default=0, help="side in pixels, of a folder's images (default: as they are)")
   p.add_argument("--encoder", default="resnet10")
   p.add_argument("--width", type=int, default=8)
-  p.add_argument("--epochs", type=float, default=8.0, help="of the first run, on a folder")
+  p.add_argument("--first", type=int, default=60, help="steps of the first run")
   p.add_argument("--steps", type=int, default=200, help="of the runs that go on")
   p.add_argument("--methods", nargs="+", default=METHODS)
   args = p.parse_args()
@@ -70,7 +70,7 @@ def main():
   print(f"kNN of the encoder, as of its import: {base:.4f}", flush=True)
   for method in args.methods:
     c = settings(args, method, f"--config.init={args.runs}/imported", f"--config.total_steps={args.steps}",
-                 "--config.total_epochs=0", f"--config.init_frozen={args.steps // 10}", "--config.init_rate=0.1",
+                 "--config.total_epochs=0", f"--config.init_frozen={args.steps // 10}", "--config.init_rate=0.3",
                  f"--config.evaluate.every={args.steps // 10}", "--config.evaluate.protocols=knn",
                  "--config.evaluate.train=10000", "--config.evaluate.test=2000")
     train.train(c, args.runs / method)
@@ -90,11 +90,10 @@ def main():
 def table(rows):
   """The results as Markdown."""
   lines = ["# Pretraining that goes on", "",
-           "`python experiments/continued.py`: SimCLR's encoder, out to timm's layout and in again with equal features",
-           "and then pretrained further: kNN (k = 20) at each tenth of the run. In the first one its parameters are",
-           "held: what changes is from its batch statistics, which follow the method's own views. Then they move at a",
-           "tenth of the heads' rate (`init_rate`). CIFAR-10 with `--data $DATA/cifar10 --size 16 --epochs 3 --steps",
-           "60`, where the first encoder has room above it. The last column counts test images.",
+           "`python experiments/continued.py`: SimCLR's encoder after a few steps, out to timm's layout and in again with",
+           "equal features, and then pretrained further: kNN (k = 20) at each tenth of the run. In the first one the",
+           "encoder is held while the heads warm up (`init_frozen`), then it moves at 0.3 of their rate (`init_rate`).",
+           "The last column counts test images. CIFAR-10: `--data $DATA/cifar10 --size 16 --first 60 --steps 100`.",
            "",
            "| data | encoder | method | as imported | at each tenth | lowest | last | most below the import |",
            "|" + "---|" * 8]

@@ -20,7 +20,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from sslx import augment, checkpoint, config, data, encoders, evaluate, log, methods, train
-from sslx.evaluate.pixels import principal
+from sslx.evaluate.raw import principal
 
 HERE = pathlib.Path(__file__).parent
 LONGER = {"patch_position": 5000, "patch_position, fashion": 1000, "jigsaw": 1000, "jigsaw, positions": 1000,

@@ -61,10 +61,10 @@ def run(method, seed, workdir):
 
 def raw(seed):
   """The accuracies of raw pixels."""
-  from sslx.evaluate import pixels
+  from sslx.evaluate.raw import principal
   (x, y, _), (test_x, test_y, _) = (data.arrays(data.load("digits", split=s)) for s in ("train", "test"))
   flat = [a.reshape(len(a), -1) / 255.0 for a in (x, test_x)]
-  low = pixels.principal(*(a.astype("float32") for a in flat), 64)
+  low = principal(*(a.astype("float32") for a in flat), 64)
   return measures(low[0], y, low[1], test_y, seed, standardise=False)
 
 

@@ -28,20 +28,24 @@ def default():
   c.total_epochs = 0.0            # ... in passes over the training split: set one of the two
   c.batch_size = 256
   c.init = ""                     # a workdir or exported file whose encoder the run starts from; "" = random weights
-  c.init_frozen = 0               # steps at the start in which the encoder's parameters stay while fresh heads warm up
+  c.init_frozen = 0               # steps at the start in which the encoder stays as it is while fresh heads warm up
   c.init_rate = 1.0               # the encoder's learning rate after that, as a share of the heads'
   c.precision = "float32"         # or "bfloat16": matrix products and activations; parameters, norms, losses stay wide
   c.deterministic = True          # bit-exact resume on GPU too, for some speed
   c.mesh = ConfigDict({"data": -1})                    # devices along the batch; -1 = all of them
 
   c.data = ConfigDict()
-  c.data.name = "digits"          # digits | fashion_mnist | tfds:NAME | folder:, npz: or masks:PATH | a dotted name
+  c.data.name = "digits"          # digits | tfds:NAME | folder:, npz:, text:, audio:, video:PATH | a dotted name
   c.data.dir = placeholder(str)   # where prepared sets live; else TFDS_DATA_DIR, else the user's cache
   c.data.size = 0                 # side in pixels that the host resizes to; 0 keeps the images as they are
   c.data.fit = "crop"             # crop (short side to size, middle kept) | squash (both sides to size)
+  c.data.length = 0.0             # text: tokens of an example; audio: seconds; video: frames of a clip; 0 = as is usual
+  c.data.rate = 0                 # audio: Hz; video: every so manieth frame; 0 = as the files have it
+  c.data.tokenizer = "bytes"      # text: bytes, or a file of the tokenizers library
   c.data.channels = 0             # 3: grey images become RGB; 0 keeps the channels
   c.data.limit = 0                # only the first N training examples of a seeded shuffle; 0 = all
   c.data.labels = ""              # training examples with labels: 10% | 5 (of each class) | FILE of positions; "" = all
+  c.data.unlabelled = False       # with labels=...: the other training examples come along, without theirs
   c.data.on_error = "raise"       # raise | skip: corrupt images, found once at preparation
   c.data.workers = 0              # processes that decode images; 0 = threads of this one
 
@@ -205,8 +209,11 @@ def plain(c):
 
 
 def difference(old, new):
-  """{key: (old, new)} of two plain configs, for the keys that change the numbers of a run."""
-  old, new = flat(old), flat(new)
+  """{key: (old, new)} of two plain configs, for the keys that change the numbers of a run.
+
+  What an old config does not have is at its default: keys are added so that it changes nothing.
+  """
+  old, new = flat(plain(default())) | flat(old), flat(new)
   missing = "(not there)"
   pairs = {k: (old.get(k, missing), new.get(k, missing)) for k in sorted(old | new)}
   free = lambda k: any(k == f or k.startswith(f + ".") for f in FREE)

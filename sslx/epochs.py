@@ -18,7 +18,7 @@ def length(source, batch_size):
 def features(encoder, source):
   """The representation [N, D] of every example, clean and in the source's order."""
   parts = np.array_split(np.arange(len(source)), -(-len(source) // ROWS))
-  return np.concatenate([evaluate.embed(encoder, source.batch(part)["image"]) for part in parts])
+  return np.concatenate([evaluate.embed(encoder, source.batch(part)[source.key]) for part in parts])
 
 
 def between(method, tx, module, source, train, rng, mesh):
@@ -27,8 +27,8 @@ def between(method, tx, module, source, train, rng, mesh):
   method.epoch looks at the features of the whole set; the groups of parameters that it made anew start with a fresh
   optimizer state. The same on any number of devices and after resuming, as all follows from the state and `rng`.
   """
-  variables = method.encoder(train.params, train.state)["image"]
-  found = jnp.asarray(features(checkpoint.Encoder(module, variables, tuple(source.shape), {}), source), float)
+  variables = method.encoder(train.params, train.state)[source.key]
+  found = jnp.asarray(features(checkpoint.of(module, variables, source), source), float)
   host = jax.device_get((train.params, train.state))
   params, state, anew = method.epoch(*host, jax.random.fold_in(jax.random.fold_in(rng, 1), train.step), found)
   like = lambda new, old: jnp.asarray(new, old.dtype)

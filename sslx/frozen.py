@@ -18,8 +18,9 @@ def load_data(encoder, name, split):
   config = ConfigDict(encoder.spec["config"])
   if not name:
     return training.load(config, split)
-  return datasets.load(name, split=split, dir=config.data.dir, size=encoder.shape[0], fit=config.data.fit,
-                       on_error=config.data.on_error)
+  c = config.data
+  like = {"size": encoder.shape[0]} if encoder.reads == "image" else {k: c[k] for k in ("size", *datasets.OTHERS)}
+  return datasets.load(name, split=split, dir=c.dir, fit=c.fit, on_error=c.on_error, **like)
 
 
 def evaluate(encoder, workdir, *, protocols, data=None, train=None, test=None):
@@ -39,7 +40,7 @@ def evaluate(encoder, workdir, *, protocols, data=None, train=None, test=None):
     task = bar.add_task("evaluating", total=1.0)
     result = evaluation.evaluate(
         encoder, *splits, protocols=protocols, random=checkpoint.random_encoder(encoder), seed=config["seed"],
-        views=view_pair(config, splits[1][0]) if "health" in protocols else None,
+        views=view_pair(config, splits[1][0]) if "health" in protocols and encoder.reads == "image" else None,
         progress=lambda name, share: bar.update(task, description=name, completed=share))
   projection = encoder.spec.get("read") == "z"
   step = f"{encoder.spec['step']}, projection" if projection else encoder.spec["step"]
@@ -91,7 +92,7 @@ def embed(encoder, out, *, data=None, split="test", layer=None, batch_size=256):
 
     def embeddings():
       for part in datasets.parts(source, size):
-        yield evaluation.embed(encoder, part["image"], layer=layer, batch_size=batch_size)
+        yield evaluation.embed(encoder, part[source.key], layer=layer, batch_size=batch_size)
         bar.advance(task, len(part["index"]))
 
     checkpoint.write_npz(out, arrays | {"embeddings": checkpoint.Rows(len(source), embeddings())})

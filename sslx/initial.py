@@ -1,5 +1,7 @@
 """A run that starts from weights: every copy of the encoder in a method's first state, student's and teacher's."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,14 +9,14 @@ import numpy as np
 from sslx import checkpoint, errors
 
 
-def start(method, train, variables):
+def start(method, train, variables, tower="image"):
   """A TrainState before its first step, in which whatever is a copy of the encoder holds `variables` in its place.
 
   Copies are told by their values, as a teacher starts from its student's, so that another network of the same shape, a
   frozen judge say, is left alone; statistics go with the parameters beside which they stand. Heads, queues and
   prototypes stay as they are. Raises errors.UsageError where the encoder is of another shape.
   """
-  old = method.encoder(train.params, train.state)["image"]
+  old = method.encoder(train.params, train.state)[tower]
   check(old, variables)
   place = lambda path: tuple(p for p in path if p not in ("stats", *old))     # of a network, whatever the collection
   first = {"params": train.params, "state": train.state}
@@ -28,16 +30,32 @@ def start(method, train, variables):
     return {k: filled(v, (*path, k), k if k in old else collection) for k, v in tree.items()}
 
   params, state = (filled(tree, (), "params") for tree in first.values())
-  if not equal(method.encoder(params, state)["image"], variables):
+  if not equal(method.encoder(params, state)[tower], variables):
     raise errors.UsageError("config.init: this method keeps its encoder where it cannot be found")
   return train.replace(params=params, state=state)
 
 
-def places(method, rng, batch):
+def places(method, rng, batch, tower="image"):
   """The paths of the encoder's parameters among those that the method trains."""
   params, state = jax.eval_shape(method.init, rng, batch)
-  wanted = jax.eval_shape(method.encoder, params, state)["image"]["params"]
+  wanted = jax.eval_shape(method.encoder, params, state)[tower]["params"]
   return {path for path, tree in parts(params) if alike(tree, wanted)}
+
+
+def still(method, rng, batch, tower="image", *, share):
+  """`method` whose encoder's statistics, student's and teacher's, stay as they are in the first `share` of the run."""
+  params, state = jax.eval_shape(method.init, rng, batch)
+  wanted = [v for k, v in jax.eval_shape(method.encoder, params, state)[tower].items() if k != "params"]
+  held = {path for path, tree in parts(state) if any(alike(tree, v) for v in wanted)}
+
+  def loss(params, state, views, rng, progress):
+    value, (new, metrics) = method.loss(params, state, views, rng, progress)
+
+    def kept(path, old, new):
+      keys = tuple(getattr(k, "key", None) for k in path)
+      return jnp.where(progress < share, old, new) if any(keys[:len(p)] == p for p in held) else new
+    return value, (jax.tree_util.tree_map_with_path(kept, state, new), metrics)
+  return dataclasses.replace(method, loss=loss)
 
 
 def parts(tree, path=()):

@@ -59,7 +59,7 @@ def known(factory):
   return {p.name: p.default for p in parameters if p.kind == p.KEYWORD_ONLY and p.default is not p.empty}
 
 
-def call(kind, name, factory, *args, **options):
+def call(kind, name, factory, /, *args, **options):
   """factory(*args, **options), with one clear line for an option it does not know."""
   allowed = accepted(factory)
   for option in options:

@@ -41,6 +41,8 @@ def resolve(config, examples, extend=None):
   c.data.name = data.absolute(c.data.name)                  # so that later commands find it
   if c.init:
     c.init = os.path.abspath(os.path.expanduser(c.init))
+  if c.data.unlabelled and not c.data.labels:
+    raise errors.UsageError("data.unlabelled brings the rest along where data.labels takes some: set data.labels, too")
   if c.data.labels and os.path.exists(os.path.expanduser(c.data.labels)):
     c.data.labels = os.path.abspath(os.path.expanduser(c.data.labels))
   if c.data.dir:
@@ -72,6 +74,7 @@ def environment(source, classes):
   """Versions, devices, commit and data of a run, as JSON; with `spec_of`, all that a checkpoint needs to be read."""
   return machine() | {
       "data": {"name": source.name, "examples": len(source), "shape": list(source.shape), "dtype": str(source.dtype),
+               "key": source.key,
                "classes": classes, "fingerprint": source.fingerprint, "skipped": source.skipped}}
 
 

@@ -90,9 +90,13 @@ def load(config, split):
         bar.add_task("checking and copying images, once")
       bar.update(bar.task_ids[0], completed=done, total=total)
     source = datasets.load(c.name, split=split, dir=c.dir, size=c.size, fit=c.fit, channels=c.get("channels", 0),
-                           limit=c.limit * (split == "train"), on_error=c.on_error, seed=config.seed, progress=progress)
+                           limit=c.limit * (split == "train"), on_error=c.on_error, seed=config.seed,
+                           progress=progress, **{k: c[k] for k in datasets.OTHERS if k in c})
   few = split == "train" and c.get("labels")
-  return source.take(splits.labelled(few, source.labels, config.seed)) if few else source
+  if not few:
+    return source
+  index = splits.labelled(few, source.labels, config.seed)
+  return datasets.beside(source, index) if c.get("unlabelled") else source.take(index)
 
 
 def check_reads(method, batch):
@@ -104,7 +108,9 @@ def check_reads(method, batch):
 
 
 def check_images(source):
-  """A UsageError where images are not uint8, uint16 or floats in [0, 1], judged by 64 of them."""
+  """A UsageError where images or videos are not uint8, uint16 or floats in [0, 1], judged by 64 of them."""
+  if source.key in ("text", "audio"):
+    return
   images = datasets.arrays(source, 64)[0]
   whole = images.dtype in (np.uint8, np.uint16)
   if not (whole or (np.issubdtype(images.dtype, np.floating) and images.min() >= 0 and images.max() <= 1)):
@@ -157,7 +163,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   encoder, method = method or build(config)
   watched = method
   if config.online_probe and classes:
-    method = probe.online(method, encoder, classes)
+    method = probe.online(method, encoder, classes, source.key)
   rate = None if tx else optim.schedule(config.optim, total, size)
   tx = tx or optim.make(config.optim, total, size)
   if data is None and test is None and config.evaluate.every:
@@ -174,10 +180,12 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   check_images(source)
   key_init, key = jax.random.split(jax.random.key(config.seed))
   if config.init_frozen or config.init_rate != 1:
-    tx = optim.held(tx, initial.places(method, key_init, first), steps=config.init_frozen, rate=config.init_rate)
+    places = initial.places(method, key_init, first, source.key)
+    tx = optim.held(tx, places, steps=config.init_frozen, rate=config.init_rate)
+    method = initial.still(method, key_init, first, source.key, share=(config.init_frozen - 0.5) / total)
   state = init_state(method, tx, key_init, first)
   if config.init and not checkpoint.folders(workdir):
-    state = initial.start(method, state, checkpoint.load_encoder(config.init).variables)
+    state = initial.start(method, state, checkpoint.load_encoder(config.init).variables, source.key)
   state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()), may_alias=False)
   step = make_step(method, tx, total, mesh)
 
@@ -190,7 +198,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
     done, restored = saved.restore(state, warn=logs.say)
     if restored is None:
       done = 0
-      logs.say(f"{len(source)} images, {total} steps of {size} on {mesh.size} device(s)"
+      logs.say(f"{len(source)} examples, {total} steps of {size} on {mesh.size} device(s)"
                + (f", peak learning rate {optim.peak(config.optim, size):g}" if rate else ""))
     else:
       state = restored
@@ -250,6 +258,6 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
       raise errors.Stopped(f"stopped by {signal.Signals(signals.received).name} at step {done} of {total}; all is "
                            f"saved in {workdir}: the same command goes on")
     spec = checkpoint.spec_of(configs.plain(config), now) | {"step": done}
-    variables = jax.device_get(method.encoder(state.params, state.state)["image"])
+    variables = jax.device_get(method.encoder(state.params, state.state)[source.key])
     checkpoint.export_encoder(pathlib.Path(workdir) / "encoder", variables, spec)
     return checkpoint.Encoder(encoder, variables, tuple(source.shape), spec)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from sslx import cli
+from sslx import arguments
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,6 +26,6 @@ def test_python(block, tmp_path, monkeypatch):
 def test_commands_and_files_exist():
   for command in set(re.findall(r"sslx (\w+) --workdir", README)):
     with pytest.raises(SystemExit, match="0"):
-      cli.parser().parse_args([command, "--help"])
+      arguments.parser().parse_args([command, "--help"])
   for path in re.findall(r"(?:configs|experiments|sslx)/[\w/]+\.\w+", README):
     assert (ROOT / path).exists(), path

@@ -10,8 +10,10 @@ A workdir holds
 
 from sslx.checkpoint.encoder import (
   Encoder as Encoder,
+  blank as blank,
   export_encoder as export_encoder,
   load_encoder as load_encoder,
+  of as of,
   random_encoder as random_encoder,
   read_spec as read_spec,
   spec_of as spec_of,

@@ -22,12 +22,32 @@ from sslx.checkpoint.tensors import nested, read_safetensors
 class Encoder:
   """An encoder ready for use: module.apply(variables, x, train=False) -> [B, D] for x [B, H, W, C] in [0, 1].
 
-  shape is the (H, W, C) it was trained on, spec the JSON record it came with: encoder, method, config, data, versions.
+  shape is the (H, W, C) it was trained on, spec the JSON record it came with: encoder, method, config, data, versions;
+  reads says what x is where it is no image: text, audio or video, of another shape.
   """
   module: Any
   variables: Any
   shape: tuple
   spec: dict
+
+  @property
+  def reads(self):
+    return reads(self.spec)
+
+
+def of(module, variables, source):
+  """The Encoder of variables in training, for examples like those of a Source."""
+  return Encoder(module, variables, tuple(source.shape), {"data": {"key": source.key}})
+
+
+def reads(spec):
+  """What the encoder of a record reads: image, text, audio or video."""
+  return spec.get("data", {}).get("key", "image")
+
+
+def blank(shape, reads="image"):
+  """A batch of one blank example of what an encoder reads."""
+  return jnp.zeros((1, *shape), jnp.int32 if reads == "text" else float)
 
 
 def export_encoder(path, variables, spec):
@@ -73,7 +93,7 @@ def load_encoder(path, *, step=None, module=None, read="h"):
   spec = read_json(folder / "spec.json") if step is None and (folder / "spec.json").exists() else None
   if spec and spec["step"] >= newest and read == "h":
     module = module or _module(spec)
-    abstract = jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *spec["shape"]), float))
+    abstract = jax.eval_shape(module.init, jax.random.key(0), blank(spec["shape"], reads(spec)))
     one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     like = jax.tree.map(lambda v: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=one), abstract)
     try:
@@ -100,7 +120,7 @@ def read_spec(path):
 def random_encoder(encoder):
   """The same encoder at random initialisation, from the seed of its run."""
   key = jax.random.key(encoder.spec["config"]["seed"])
-  x = jnp.zeros((1, *encoder.shape), float)
+  x = blank(encoder.shape, encoder.reads)
   return dataclasses.replace(encoder, variables=jax.jit(encoder.module.init)(key, x))
 
 
@@ -119,7 +139,7 @@ def _from_checkpoint(path, step, module, read):
   module = module or _module(spec)
   name, options = methods.split(spec["config"]["method"])
   method = methods.make(name, module, **options)
-  variables = method.encoder(tree["params"], tree["state"])["image"]
+  variables = method.encoder(tree["params"], tree["state"])[reads(spec)]
   if read == "z":
     if method.project is None:
       raise errors.UsageError(f"the method {name} has no projection to read: leave out --read, or give h")

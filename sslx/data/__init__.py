@@ -4,29 +4,34 @@
   for batch in data.batches(source, batch_size=256, seed=0): ...   # {"image": [B, H, W, C], "label": [B], "index": [B]}
 """
 
+import importlib
 import os
 
 import numpy as np
 
 from sslx import errors, options
-from sslx.data import decode, masks, memory, prepared, source as sources, tfds
+from sslx.data import boxes, decode, masks, memory, prepared, source as sources, tfds, toy
 from sslx.data.loader import arrays as arrays, batches as batches, drawn as drawn, parts as parts
 from sslx.data.prepared import directory as directory
-from sslx.data.source import Source as Source, from_array as from_array, numbered as numbered
+from sslx.data.source import Source as Source, beside as beside, from_array as from_array, numbered as numbered
 
-BUILT_IN = ("digits", "fashion_mnist")
-FORMS = ("tfds:NAME", "folder:PATH", "npz:PATH", "masks:PATH", "package.module")
+BUILT_IN = ("digits", "fashion_mnist", *toy.SETS)
+FILES = ("folder", "npz", "masks", "boxes", "text", "audio", "video")                             # KIND:PATH
+FORMS = ("tfds:NAME", *(f"{kind}:PATH" for kind in FILES), "package.module")
+OTHERS = ("length", "rate", "tokenizer")                     # options of text, audio and video
+READ = {"text": ("length", "tokenizer"), "audio": ("length", "rate"), "video": ("length", "rate", "size", "fit")}
 SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test",
           "val": "validation", "valid": "validation", "validation": "validation"}
 
 
 def load(name, *, split="train", dir=None, size=0, fit="crop", channels=0, limit=0, on_error="raise", seed=0,
-         progress=None):
-  """A data set as a Source of images [H, W, C], uint8, uint16 or float32 in [0, 1], with labels if it has them.
+         length=0, rate=0, tokenizer="bytes", progress=None):
+  """A data set as a Source of images, or of text, audio or video (see Source), with labels if it has them.
 
   Args:
-    name: digits | fashion_mnist | tfds:NAME | folder:PATH | npz:PATH | masks:PATH | the name of a prepared folder | a
-      dotted name of your own `load(*, split="train", ...)`, which returns a Source or any sequence of dicts of arrays.
+    name: digits | fashion_mnist | digits_text, digits_audio, digits_video | tfds:NAME | folder:, npz:, masks:, boxes:,
+      text:, audio: or video:PATH | the name of a prepared folder | a dotted name of your own
+      `load(*, split="train", ...)`, which returns a Source or any sequence of dicts of arrays.
     split: train | test | validation (val, valid). A set with only one held-out part gives it for both names; one with
       none is split 80 to 20, stratified when labelled, the same way everywhere and whatever the seed.
     dir: where prepared sets live; else $TFDS_DATA_DIR, else the user's cache folder.
@@ -35,6 +40,7 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", channels=0, limit
     channels: 3 makes RGB of grey images; 0 keeps the channels.
     limit: only the first N examples of a shuffle by `seed`; 0 = all.
     on_error: raise | skip: corrupt images, found once when a folder is prepared.
+    length, rate, tokenizer: of text, audio and video; see config.data.
     progress: called with (files done, files in all) while a folder is prepared.
 
   Raises:
@@ -62,8 +68,16 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", channels=0, limit
     source = prepared.load(meta, split, size, fit)
   elif kind == "masks":
     source = masks.load(path, split, size, fit)
+  elif kind == "boxes":
+    source = boxes.load(path, split, size, fit, on_error)
   elif kind == "tfds":
     source = tfds.load(path, split, dir, size, fit)
+  elif kind in ("text", "audio", "video"):
+    source = importlib.import_module(f"sslx.data.{kind}").load(
+        path, split, **{k: v for k, v in {"size": size, "fit": fit, "length": length, "rate": rate,
+                                          "tokenizer": tokenizer}.items() if k in READ[kind]})
+  elif kind in toy.SETS:
+    source = toy.SETS[kind](split)
   elif kind == "own":
     source = _own(name, {"split": split, "size": size, "fit": fit}, {"dir": dir, "seed": seed, "on_error": on_error})
   else:
@@ -122,13 +136,13 @@ def given(sequence, name="given"):
 def absolute(name):
   """The name of a data set, a folder or file with its whole path, so that it is found from anywhere."""
   kind, _, path = name.partition(":")
-  return f"{kind}:{os.path.abspath(os.path.expanduser(path))}" if kind in ("folder", "npz", "masks") else name
+  return f"{kind}:{os.path.abspath(os.path.expanduser(path))}" if kind in FILES else name
 
 
 def _kind(name, dir):
-  """("folder", PATH), ("npz", PATH), ("masks", PATH), ("tfds", NAME), ("prepared" | "own" | a built-in, name)."""
+  """("folder", PATH) or another of FILES, ("tfds", NAME), ("prepared" | "own" | a built-in, name)."""
   kind, colon, path = str(name).partition(":")
-  if colon and kind in ("folder", "npz", "tfds", "masks"):
+  if colon and kind in ("tfds", *FILES):
     if not path:
       raise errors.UsageError(f"'{name}' is not whole: write {kind}:{'NAME' if kind == 'tfds' else 'PATH'}")
     return kind, path if kind == "tfds" else os.path.expanduser(path)
@@ -141,7 +155,7 @@ def _kind(name, dir):
     return "own", None
   if os.path.exists(os.path.expanduser(name)):
     raise errors.UsageError(f"'{name}' is a path: write {'npz' if os.path.isfile(name) else 'folder'}:{name}")
-  raise options.unknown("data set", name, (*BUILT_IN, *FORMS[:4], *known))
+  raise options.unknown("data set", name, (*BUILT_IN, *FORMS[:-1], *known))
 
 
 def _own(name, strict, soft):

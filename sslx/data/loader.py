@@ -16,7 +16,7 @@ ENDLESS = 2**48
 
 
 def batches(source, *, batch_size, seed, start=0, workers=0, shuffle=True, process_index=0, process_count=1):
-  """An endless iterator of {"image": [b, H, W, C], "label": [b], "index": [b]}, from batch number `start` on.
+  """An endless iterator of {the Source's key: [b, ...], "label": [b], "index": [b]}, from batch number `start` on.
 
   The examples are shuffled anew in every pass, and every pass has each of them once; a batch may reach over the end of
   a pass. b is batch_size / process_count: the batches of all processes, concatenated in process order, are those of one
@@ -55,12 +55,12 @@ def batches(source, *, batch_size, seed, start=0, workers=0, shuffle=True, proce
 
 
 def arrays(source, limit=0, seed=0):
-  """(images [N, H, W, C], labels [N] or None, index [N]) of `limit` examples drawn by `seed` (0 = all), by position."""
+  """(examples [N, ...], labels [N] or None, index [N]) of `limit` examples drawn by `seed` (0 = all), by position."""
   source = sources.from_sequence("given", source)
   index = drawn(source, limit, seed)
   found = [source.batch(part) for part in np.array_split(index, -(-len(index) // 1024))]
   labels = np.concatenate([p["label"] for p in found]) if "label" in found[0] else None
-  return np.concatenate([p["image"] for p in found]), labels, index.astype(np.int32)
+  return np.concatenate([p[source.key] for p in found]), labels, index.astype(np.int32)
 
 
 def drawn(source, limit, seed):

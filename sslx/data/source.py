@@ -10,18 +10,22 @@ import numpy as np
 
 from sslx import errors
 
+KEYS = ("image", "video", "audio", "text")                   # what an encoder can read
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Source:
-  """A data set of N examples; `s[i]` is {"image": [H, W, C], "label": int32 (labelled sets only), "index": int32 i}.
+  """A data set of N examples; `s[i]` is {key: an array, "label": int32 (labelled sets only), "index": int32 i}.
 
-  Images are uint8, uint16 or float32 in [0, 1]. It can be pickled, so worker processes can read it.
+  It can be pickled, so worker processes can read it. What an example is, by its key:
+    image  [H, W, C], uint8, uint16 or float32 in [0, 1]       text   [T] tokens, int32, 0 where there is none
+    video  [T, H, W, C], as images                             audio  [T] samples, int16, or float32 in [-1, 1]
 
-  name: what it was loaded as                  shape, dtype: of every image: (H, W, C), "uint8" | "uint16" | "float32"
-  read: rows [b] -> {"image": [b, H, W, C]}    labels: int32 [N], or None
+  name: what it was loaded as                  shape, dtype: of the array of every example
+  read: rows [b] -> {key: [b, ...]}            labels: int32 [N], or None
   rows: int64 [N], the rows of `read` it has   class_names: tuple of str, or None; paths: list of N str, or None
   fingerprint: short hex of the content        skipped: corrupt images that were dropped at preparation
-  in_memory: the images are one array
+  in_memory: the examples are one array         key: image | text | audio | video
   """
   name: str
   read: Callable
@@ -34,6 +38,7 @@ class Source:
   fingerprint: str = ""
   skipped: int = 0
   in_memory: bool = False
+  key: str = "image"
 
   def __len__(self):
     return len(self.rows)
@@ -43,7 +48,7 @@ class Source:
     return {k: v[0] for k, v in self.batch(np.array([i])).items()}
 
   def batch(self, index):
-    """The examples at positions index [b], stacked: {"image": [b, H, W, C], "label": [b], "index": [b]}."""
+    """The examples at positions index [b], stacked: {key: [b, ...], "label": [b], "index": [b]}."""
     index = np.asarray(index)
     out = dict(self.read(self.rows[index]))
     if self.labels is not None:
@@ -60,17 +65,18 @@ class Source:
     return dataclasses.replace(self, rows=self.rows[index], labels=pick(self.labels), paths=paths, fingerprint=mark)
 
 
-def from_array(name, images, labels=None, class_names=None):
-  """A Source over images [N, H, W, C], held in memory."""
+def from_array(name, examples, labels=None, class_names=None, key="image"):
+  """A Source over images [N, H, W, C], or what else `key` stands for, held in memory."""
   labels = None if labels is None else np.ascontiguousarray(labels, np.int32)
   return Source(
-      name, functools.partial(_rows, images), np.arange(len(images)), images.shape[1:], str(images.dtype), labels,
+      name, functools.partial(_rows, key, examples), np.arange(len(examples)), examples.shape[1:], str(examples.dtype),
+      labels,
       None if class_names is None else tuple(class_names),
-      fingerprint=digest(images, *(() if labels is None else (labels,))), in_memory=True)
+      fingerprint=digest(examples, *(() if labels is None else (labels,))), in_memory=True, key=key)
 
 
 def from_sequence(name, sequence, labels=None):
-  """A Source over a sequence (`len` and `[i]`) of dicts of arrays; keys besides "image" are kept."""
+  """A Source over a sequence (`len` and `[i]`) of dicts of arrays; its key is the first of KEYS they hold."""
   if isinstance(sequence, Source):
     return sequence
   if not (hasattr(sequence, "__len__") and hasattr(sequence, "__getitem__")):
@@ -80,14 +86,15 @@ def from_sequence(name, sequence, labels=None):
   first = sequence[0]
   if not hasattr(first, "keys"):
     raise errors.UsageError(f"data set '{name}' holds {type(first).__name__}; every example must be a dict of arrays")
-  image = np.asarray(first["image"]) if "image" in first else None
+  key = next((k for k in KEYS if k in first), "image")
+  array = np.asarray(first[key]) if key in first else None
   labels = getattr(sequence, "labels", None) if labels is None else labels
   names = getattr(sequence, "class_names", None)
   return Source(
       name, functools.partial(_stack, sequence), np.arange(len(sequence)),
-      None if image is None else image.shape, None if image is None else str(image.dtype),
+      None if array is None else array.shape, None if array is None else str(array.dtype),
       None if labels is None else np.asarray(labels, np.int32), None if names is None else tuple(names),
-      fingerprint=getattr(sequence, "fingerprint", ""))
+      fingerprint=getattr(sequence, "fingerprint", ""), key=key)
 
 
 def subset(source, limit, seed):
@@ -97,9 +104,21 @@ def subset(source, limit, seed):
   return source.take(generator(seed).permutation(len(source))[:limit]) if 0 < limit < len(source) else source
 
 
+def beside(source, index):
+  """A Source of all examples without their labels, and of labelled ones beside them: {key, "labelled", "label"}.
+
+  The labelled examples at positions index [n] are taken in turn, so that each comes equally often.
+  """
+  few = source.take(index)
+  partner = np.arange(len(source)) % len(few)
+  return dataclasses.replace(
+      source, read=functools.partial(_beside, source, few, partner), rows=np.arange(len(source)),
+      labels=few.labels[partner], paths=None, fingerprint=digest(source.fingerprint.encode(), np.asarray(index)))
+
+
 def coloured(source, channels):
   """A Source of grey images with their one channel repeated; others, or with channels=0 all, as they are."""
-  if not channels or source.shape is None or source.shape[-1] != 1:
+  if not channels or source.key != "image" or source.shape is None or source.shape[-1] != 1:
     return source
   return dataclasses.replace(source, read=functools.partial(_repeated, source.read, channels),
                              shape=(*source.shape[:-1], channels))
@@ -140,13 +159,19 @@ def digest(*parts):
   return h.hexdigest()
 
 
-def _rows(images, rows):
-  return {"image": images[rows]}
+def _rows(key, examples, rows):
+  return {key: examples[rows]}
 
 
 def _repeated(read, channels, rows):
   found = read(rows)
   return {**found, "image": np.repeat(found["image"], channels, -1)}
+
+
+def _beside(source, few, partner, rows):
+  """All examples of some rows, and the labelled ones beside them."""
+  key = source.key
+  return {**source.read(source.rows[rows]), "labelled": few.read(few.rows[partner[rows]])[key]}
 
 
 def _stack(sequence, rows):

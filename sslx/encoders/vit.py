@@ -9,7 +9,7 @@ import numpy as np
 
 from sslx import errors
 from sslx.augment.color import normalize
-from sslx.encoders import layers
+from sslx.encoders.attention import attend
 
 VARIANTS = {  # name: (width, depth, heads), and the MLP's hidden width where it is not four times the width
     "vit_ti": (192, 12, 3), "vit_s": (384, 12, 6), "vit_b": (768, 12, 12), "vit_l": (1024, 24, 16),
@@ -118,8 +118,8 @@ class Block(nn.Module):
   def __call__(self, x, angle=None, drop=None):
     """angle: of rotary positions, [1 or B, T, D / heads / 2]; drop: probability that an example skips a branch."""
     wide, width = jnp.result_type(float), x.shape[-1]
-    dense = lambda n, name: layers.Dense(n, dtype=self.dtype, param_dtype=wide, name=name,
-                                         kernel_init=nn.initializers.xavier_uniform())
+    dense = lambda n, name: nn.Dense(n, dtype=self.dtype, param_dtype=wide, name=name,
+                                     kernel_init=nn.initializers.xavier_uniform())
     norm = lambda name: nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, param_dtype=wide, name=name)
 
     def branch(y, name):
@@ -136,7 +136,7 @@ class Block(nn.Module):
     if self.is_mutable_collection("attention") and not self.is_initializing():
       scores = jnp.einsum("bhd,bthd->bht", *(a.astype(wide) for a in (q[:, 0], k))) / (width // self.heads) ** 0.5
       self.sow("attention", "token", jax.nn.softmax(scores), reduce_fn=lambda _, new: new)
-    y = layers.attention(q, k, v).reshape(x.shape)
+    y = attend(q, k, v).reshape(x.shape)
     x = x + branch(dense(width, "proj")(y), "scale1")
     y, hidden = norm("norm2")(x), self.hidden or 4 * width
     if self.mlp == "swiglu":
@@ -144,7 +144,7 @@ class Block(nn.Module):
       y = nn.silu(gate) * y
     else:
       y = dense(hidden, "mlp1")(y)
-      y = layers.gelu(y) if self.mlp == "gelu" else nn.gelu(y)
+      y = nn.gelu(y, approximate=self.mlp != "gelu")
     return x + branch(dense(width, "mlp2")(y), "scale2")
 
 

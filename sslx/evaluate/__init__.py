@@ -1,4 +1,4 @@
-"""What a frozen encoder is worth, beside the same encoder at random initialisation and raw pixels.
+"""What a frozen encoder is worth, beside the same encoder at random initialisation and the data as they are.
 
 Each protocol has a file with its frozen settings, version and paper at the top; `evaluate` runs them on all contenders.
 """
@@ -6,8 +6,8 @@ Each protocol has a file with its frozen settings, version and paper at the top;
 import numpy as np
 
 from sslx import data, errors
-from sslx.evaluate import pixels, stages
-from sslx.evaluate.embed import Embedder, embed, fit_of
+from sslx.evaluate import raw as raws, stages
+from sslx.evaluate.embed import Embedder, embed, reads
 from sslx.evaluate.few_label import FROZEN as FEW_LABEL, few_label, left_out
 from sslx.evaluate.health import FROZEN as HEALTH, health
 from sslx.evaluate.knn import FROZEN as KNN, knn
@@ -20,21 +20,22 @@ __all__ = ["Embedder", "embed", "evaluate", "few_label", "health", "knn", "linea
 PROTOCOLS = {"knn": KNN, "linear": LINEAR, "few_label": FEW_LABEL, "health": HEALTH, "stages": stages.FROZEN,
              "stages_ridge": stages.FROZEN_RIDGE}
 USUAL = ("knn", "linear", "few_label", "health")
+RAW = raws.NAMES
 CONTENDERS = ("encoder", "random", "raw")
 PART = 1024                                                # images of a Source on the host at once
 
 
 def evaluate(encoder, train, test, *, protocols=USUAL, random=None, views=None, seed=0, progress=None):
-  """{protocol: {contender: result}} of an encoder record, its `random` twin (if given) and raw pixels, ready for JSON.
+  """{protocol: {contender: result}} of an encoder record, its `random` twin (if given) and raw data, ready for JSON.
 
   train, test: (images as `embed` takes them or a data.Source, which is read in parts, labels [N] or None); without both
   sets of labels only health is computed.
   views: two sets of images, two views each of the same ones in the same order, for health's alignment.
   progress: called with (what was just done, share of all the work that is done).
   Accuracies are fractions. "notes" says what was left out and why, "protocols" records frozen settings, chosen
-  regularisations and sizes. Raw pixels: as they are for kNN; for linear and few_label their principal components, as
-  many as the encoder has dimensions, on one scale (standardising each would blow up noise). The same seed gives the
-  same numbers.
+  regularisations and sizes. Raw data (raw.py): as they are for kNN; for linear and few_label their principal
+  components, as many as the encoder has dimensions, on one scale (standardising each would blow up noise). The same
+  seed gives the same numbers.
   """
   for name in protocols:
     if name not in PROTOCOLS:
@@ -73,7 +74,7 @@ def evaluate(encoder, train, test, *, protocols=USUAL, random=None, views=None, 
     notes += unseen(train_y, test_y)
   probes = {p: probe for p, probe in stages.PROBES.items() if p in run}
   if {"linear", "few_label", *probes} & set(run):
-    reduced = pixels.principal(*raw, width)
+    reduced = raws.principal(*raw, width)
     sizes["raw_principal"] = reduced[0].shape[1]
 
   for name in (*features, "raw"):
@@ -97,14 +98,15 @@ def evaluate(encoder, train, test, *, protocols=USUAL, random=None, views=None, 
         notes += [] if result["converged"] else [f"few_label {setting}, {name}: L-BFGS stopped before it converged"]
       step(f"few_label, {name}")
     for protocol, probe in probes.items():
-      layers = {"pixels": None} if name == "raw" else dict.fromkeys(stages.names(records[name]))
+      plain = "pixels" if reads(encoder) == "image" else "raw"
+      layers = {plain: None} if name == "raw" else dict.fromkeys(stages.names(records[name]))
       for layer in layers:
         a, b = (x, z) if name == "raw" else (of_layer(records[name], v, name, layer) for v in sets)
         layers[layer] = probe(a, train_y, b, test_y, **options)["accuracy"]
       out[protocol][name] = layers
       step(f"{protocol}, {name}")
     if "health" in run:
-      form = (lambda v: pixels.raw(v, encoder.shape, fit_of(encoder))) if name == "raw" else (
+      form = (lambda v: raws.raw(v, encoder)) if name == "raw" else (
           lambda v, name=name: finite(name, embed(records[name], v)))
       x = raw[0] if name == "raw" else features[name][0]
       out["health"][name] = health(x, views and [form(v) for v in views], seed=seed)
@@ -115,21 +117,20 @@ def evaluate(encoder, train, test, *, protocols=USUAL, random=None, views=None, 
 
 
 def features_of(images, records, encoder, done):
-  """{contender: features [N, D] of the images, "raw": their pixels}, in one pass over them; done: called with n images.
-  """
-  parts = (part["image"] for part in data.parts(images, PART)) if isinstance(images, data.Source) else (images,)
+  """{contender: features [N, D] of the examples, "raw": as they are}, in one pass; done: called with how many."""
+  parts = (part[images.key] for part in data.parts(images, PART)) if isinstance(images, data.Source) else (images,)
   found = {name: [] for name in (*records, "raw")}
   for x in parts:
     for name, record in records.items():
       found[name].append(finite(name, embed(record, x)))
-    found["raw"].append(pixels.raw(x, encoder.shape, fit_of(encoder)))
+    found["raw"].append(raws.raw(x, encoder))
     done(len(x))
   return {name: np.concatenate(v) if len(v) > 1 else v[0] for name, v in found.items()}
 
 
 def of_layer(record, images, name, layer):
   """Features [N, D] of one layer for images as `embed` takes them, or a Source, which is read in parts."""
-  parts = (part["image"] for part in data.parts(images, PART)) if isinstance(images, data.Source) else (images,)
+  parts = (part[images.key] for part in data.parts(images, PART)) if isinstance(images, data.Source) else (images,)
   return np.concatenate([finite(name, embed(record, x, layer=layer)) for x in parts])
 
 

@@ -1,4 +1,4 @@
-"""Images through a frozen encoder: `embed`, and `Embedder`, the same as a scikit-learn transformer."""
+"""Examples through a frozen encoder: `embed`, and `Embedder`, the same as a scikit-learn transformer."""
 
 import functools
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from sslx import errors
+from sslx import checkpoint, errors
 from sslx.data import decode
 
 
@@ -17,12 +17,13 @@ def embed(encoder, images, *, batch_size=256, layer=None):
   images: an array [N, H, W, C], or a list of arrays [h, w] or [h, w, C] of any sizes; uint8, uint16, floats in [0, 1].
   What is not of the encoder's size is brought to it as the data of its run were (data.fit), grey becomes RGB by
   repetition: the same numbers as from a folder of these images. (A folder reads a JPEG of four times the size or more
-  at 1/2, 1/4 or 1/8; that is a grey level or two away from its full pixels.)
+  at 1/2, 1/4 or 1/8; that is a grey level or two away from its full pixels.) For an encoder that reads text, audio or
+  video: an array [N, *encoder.shape] of int32 tokens, of int16 or floats in [-1, 1], of what images are.
   layer: None for the representation, or a name of the encoder's features, averaged over space or tokens if it has any.
   A batch is split over all devices if they divide it. The last batch is padded: one compile for one encoder, size and
   batch_size, kept for later calls.
   """
-  images, dtype = checked(images, encoder.shape)
+  images, ready = taken(images, encoder)
   if batch_size < 1:
     raise errors.UsageError(f"batch_size is {batch_size}; it must be at least 1")
   batches, variables = placement(batch_size, encoder.variables)
@@ -33,7 +34,7 @@ def embed(encoder, images, *, batch_size=256, layer=None):
   forward = compiled(encoder.module, layer)
   out, pending = [], None
   for i in range(0, len(images), batch_size):
-    x = prepared(images[i:i + batch_size], encoder.shape, dtype, fit_of(encoder))
+    x = ready(images[i:i + batch_size])
     x = np.concatenate([x, np.zeros((batch_size - len(x), *x.shape[1:]), x.dtype)]) if len(x) < batch_size else x
     y = forward(variables, jax.device_put(x, batches))     # runs while the next batch is prepared
     if pending is not None:
@@ -63,15 +64,16 @@ def _compiled(module, layer):
 
 
 def fraction(x):
-  """Integer images as fractions of their type's maximum; float images as they are."""
-  return x.astype(jnp.float32) / jnp.iinfo(x.dtype).max if jnp.issubdtype(x.dtype, jnp.integer) else x
+  """Integers as fractions of their type's maximum; floats as they are, and int32, which are tokens."""
+  signal = jnp.issubdtype(x.dtype, jnp.integer) and x.dtype != jnp.int32
+  return x.astype(jnp.float32) / jnp.iinfo(x.dtype).max if signal else x
 
 
 def layers(encoder, variables):
   """{name: shape} of what the encoder's `features` gives, without running it."""
   if not hasattr(encoder.module, "features"):
     raise errors.UsageError(f"{type(encoder.module).__name__} has no `features`, so no layers to choose from")
-  x = jax.ShapeDtypeStruct((1, *encoder.shape), jnp.float32)
+  x = checkpoint.blank(encoder.shape, reads(encoder))
   features = functools.partial(encoder.module.apply, train=False, method="features")
   return {k: v.shape for k, v in jax.eval_shape(features, variables, x).items()}
 
@@ -83,6 +85,21 @@ def placement(batch_size, variables):
   mesh = jax.sharding.Mesh(np.array(devices), ("data",))
   place = lambda *spec: jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec))
   return place("data"), jax.device_put(variables, place())
+
+
+def taken(examples, encoder):
+  """(the examples as an array or a list, a function that makes some of them a batch for the encoder)."""
+  if reads(encoder) == "image":
+    images, dtype = checked(examples, encoder.shape)
+    return images, lambda some: prepared(some, encoder.shape, dtype, fit_of(encoder))
+  examples = np.asarray(examples)
+  if examples.shape[1:] != tuple(encoder.shape) or not len(examples):
+    raise errors.UsageError(f"the array has shape {list(examples.shape)}; this encoder of {reads(encoder)} needs "
+                            f"{['N', *encoder.shape]}, N at least 1")
+  if (examples.dtype == np.int32) != (reads(encoder) == "text"):
+    raise errors.UsageError(f"the array is of {examples.dtype}: text is int32 tokens, audio int16 or floats, video "
+                            "uint8 or floats")
+  return examples, lambda some: some
 
 
 def checked(images, shape):
@@ -114,6 +131,11 @@ def prepared(images, shape, dtype, fit="crop"):
   if dtype == np.float32 and not (images.min() >= -0.01 and images.max() <= 1.01):
     raise errors.UsageError(f"float images go from {images.min():g} to {images.max():g}; they must be in [0, 1]")
   return coloured(images, shape)
+
+
+def reads(encoder):
+  """What an encoder reads: image, text, audio or video."""
+  return getattr(encoder, "reads", "image")
 
 
 def fit_of(encoder):
@@ -154,7 +176,7 @@ class Embedder(TransformerMixin, BaseEstimator):
   def get_feature_names_out(self, input_features=None):
     record = self._record()
     if self.layer is None:
-      x = jax.ShapeDtypeStruct((1, *record.shape), jnp.float32)
+      x = checkpoint.blank(record.shape, reads(record))
       width = jax.eval_shape(compiled(record.module, None), record.variables, x).shape[1]
     else:
       known = layers(record, record.variables)
@@ -167,7 +189,6 @@ class Embedder(TransformerMixin, BaseEstimator):
     if hasattr(self.encoder, "module"):
       return self.encoder
     if getattr(self, "_loaded", (None,))[0] != self.encoder:
-      from sslx import checkpoint
       self._loaded = self.encoder, checkpoint.load_encoder(self.encoder)
     return self._loaded[1]
 

@@ -27,38 +27,44 @@ def knn(train_x, train_y, test_x, test_y, *, k=K, temperature=TEMPERATURE):
     raise errors.UsageError(f"knn with k={k} and temperature={temperature}: k must be at least 1, temperature above 0")
   train_x, train_y, test_x, test_y = labels.check(train_x, train_y, test_x, test_y)
   classes, train_ids, test_ids = labels.encode(train_y, test_y)
-  n, m, k = len(train_x), len(test_x), min(k, len(train_x))
+  similarity, index = nearest(test_x, train_x, k)
+  weight = np.exp((similarity - similarity[:, :1]) / temperature)                # [M, k], the nearest has 1
+  votes = np.zeros((len(test_x), len(classes)), weight.dtype)
+  np.add.at(votes, (np.arange(len(test_x))[:, None], train_ids[index]), weight)
+  return float(np.mean(np.argmax(votes, 1) == test_ids))
+
+
+def nearest(x, bank, k):
+  """The k rows of bank [N, D] of highest cosine with each row of x [M, D], exactly: (cosines [M, k], rows [M, k]).
+
+  In falling order, the first in the bank among equals; k is at most N. On the device, a tile at a time: memory is that
+  of the bank and of one tile of similarities, 1024 by 4096.
+  """
+  n, m, k = len(bank), len(x), min(k, len(bank))
   keys, queries = min(KEYS, n), min(QUERIES, m)
-  train_x = jnp.asarray(padded(train_x, keys)).reshape(-1, keys, train_x.shape[1])
-  train_ids = jnp.asarray(padded(train_ids, keys), jnp.int32)
-  train_x = jax.jit(jax.vmap(collapse.unit))(train_x)      # [tiles, KEYS, D]
-  test_x = padded(test_x, queries)
-  votes = [vote(jnp.asarray(test_x[i:i + queries]), train_x, train_ids, n, temperature, k=k, classes=len(classes))
-           for i in range(0, m, queries)]
-  return float(np.mean(np.concatenate(votes)[:m] == test_ids))
+  tiles = jax.jit(jax.vmap(collapse.unit))(jnp.asarray(padded(bank, keys)).reshape(-1, keys, bank.shape[1]))
+  x = padded(x, queries)
+  found = [_nearest(jnp.asarray(x[i:i + queries]), tiles, n, k=k) for i in range(0, m, queries)]
+  return tuple(np.concatenate(part)[:m] for part in zip(*found, strict=True))
 
 
-@functools.partial(jax.jit, static_argnames=("k", "classes"))
-def vote(test_x, train_x, train_ids, n, temperature, *, k, classes):
-  """The class of each row of test_x [Q, D]; train_x [tiles, KEYS, D] of unit rows, of which the first n are real."""
-  test_x = collapse.unit(test_x)
-  keys = train_x.shape[1]
+@functools.partial(jax.jit, static_argnames="k")
+def _nearest(x, tiles, n, *, k):
+  """`nearest` of x [Q, D] among tiles [tiles, KEYS, D] of unit rows, of which the first n are real."""
+  x = collapse.unit(x)
+  keys = tiles.shape[1]
 
   def nearer(best, tile):
-    x, start = tile
+    rows, start = tile
     index = start + jnp.arange(keys, dtype=jnp.int32)
-    similarity = jnp.where(index < n, test_x @ x.T, -jnp.inf)                    # [Q, KEYS]
+    similarity = jnp.where(index < n, x @ rows.T, -jnp.inf)                      # [Q, KEYS]
     values, i = jax.lax.top_k(similarity, min(k, keys))
     values = jnp.concatenate([best[0], values], 1)                               # what came first stays first in a tie
     values, j = jax.lax.top_k(values, k)
     return (values, jnp.take_along_axis(jnp.concatenate([best[1], index[i]], 1), j, 1)), None
 
-  none = jnp.full((len(test_x), k), -jnp.inf, test_x.dtype), jnp.zeros((len(test_x), k), jnp.int32)
-  starts = keys * jnp.arange(len(train_x), dtype=jnp.int32)
-  (similarity, index), _ = jax.lax.scan(nearer, none, (train_x, starts))
-  weight = jnp.exp((similarity - similarity[:, :1]) / temperature)               # [Q, k], the nearest has 1
-  add = lambda w, c: jax.ops.segment_sum(w, c, classes)
-  return jnp.argmax(jax.vmap(add)(weight, train_ids[index]), axis=1)
+  none = jnp.full((len(x), k), -jnp.inf, x.dtype), jnp.zeros((len(x), k), jnp.int32)
+  return jax.lax.scan(nearer, none, (tiles, keys * jnp.arange(len(tiles), dtype=jnp.int32)))[0]
 
 
 def padded(x, multiple):

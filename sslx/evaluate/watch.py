@@ -37,9 +37,9 @@ def watcher(config, source, test, encoder, method):
     raise errors.UsageError("checkpoint.best=knn needs a labelled train and test split: use rankme or auto")
 
   def watch(params, state):
-    h = lambda: (encoder, method.encoder(params, state)["image"])
+    h = lambda: (encoder, method.encoder(params, state)[source.key])
     module, variables = h() if read == "h" else method.project(params, state)
-    embed = lambda images: evaluate.embed(checkpoint.Encoder(module, variables, tuple(source.shape), {}), images)
+    embed = lambda images: evaluate.embed(checkpoint.of(module, variables, source), images)
     features, values = embed(bank[0]), {}
     if labelled and ("knn" in protocols or best == "knn"):
       values["knn"] = evaluate.knn(features, bank[1], embed(queries[0]), queries[1])

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -24,7 +25,8 @@ class Method:
            module.apply(variables, x, train=False) is the representation [B, D]
   reads:   the batch keys it needs: image, text, mask, audio, video, depth, points, label, index
   epoch:   (params, state, rng, features [N, D]) -> (params, state, names of reset groups), or None; between epochs
-  show:    (params, state, views) -> {name: images [B, H, W, C] or a matrix [M, M]}, or None; pictures for the report
+  show:    (params, state, views) -> {name: what the report shows}, or None: images [B, H, W, C], clips [B, T, H, W, C],
+           a matrix [M, M], Text or Sound
   project: (params, state) -> (module, variables) whose output is z [B, K], what the loss compares; or None
   """
   init: Callable
@@ -37,6 +39,19 @@ class Method:
   project: Callable | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Text:
+  """Lines of text, as `show` gives them to the report."""
+  lines: list
+
+
+@dataclasses.dataclass(frozen=True)
+class Sound:
+  """Sounds [B, T], floats in [-1, 1], at `rate` Hz, as `show` gives them to the report."""
+  samples: Any
+  rate: int
+
+
 class Network(nn.Module):
   """An encoder with a head on it: x [B, H, W, C] -> [B, K]."""
   encoder: nn.Module
@@ -47,8 +62,8 @@ class Network(nn.Module):
 
 
 def init(net, rng, x):
-  """(params, stats) of a Flax module for arrays like x [B, ...] of any type, in JAX's default float type."""
-  variables = jax.jit(net.init)(rng, jnp.zeros((1, *x.shape[1:]), float))
+  """(params, stats) of a Flax module for arrays like x [B, ...], in JAX's default float type; int32 are tokens."""
+  variables = jax.jit(net.init)(rng, jnp.zeros((1, *x.shape[1:]), jnp.int32 if x.dtype == jnp.int32 else float))
   wide = jax.tree.map(lambda v: v.astype(float) if jnp.issubdtype(v.dtype, jnp.floating) else v, variables)
   return wide.pop("params"), wide
 
@@ -79,9 +94,9 @@ def part(name, params, stats):
   return {"params": params[name], **{k: v[name] for k, v in stats.items() if name in v}}
 
 
-def kept(network, params, stats):
+def kept(network, params, stats, tower="image"):
   """What `encoder` gives where the encoder sits in a Network."""
-  return {"image": part("encoder", params[network], stats[network])}
+  return {tower: part("encoder", params[network], stats[network])}
 
 
 def pairs(views, large=2):

@@ -97,7 +97,8 @@ def data(run):
   sources = train.load(config, "train"), train.load(config, "test")
   for source in sources:
     *sides, channels = run["environment"]["data"]["shape"]
-    if list(source.shape[:2]) != sides or source.shape[2] not in (1, channels):            # grey becomes RGB
+    grey = source.key == "image" and source.shape[2] == 1                                  # grey becomes RGB
+    if list(source.shape) != [*sides, source.shape[2] if grey else channels]:
       raise errors.UsageError(f"the data {source.name} are of shape {list(source.shape)} now; the run had "
                               f"{list(run['environment']['data']['shape'])}")
   return sources

@@ -16,7 +16,7 @@ from PIL import Image
 
 from sslx import augment, data, errors, report
 from sslx.augment import color, mask, recipes
-from sslx.report import figures, pictures, strengths
+from sslx.report import figures, looks, pictures, strengths
 
 SHOWN, DRAWS, VIEWS = 2, 4, 6            # images an operation; draws of one without strengths; views a recipe, at least
 CRISP = 48                               # pixels: smaller images are shown pixel by pixel
@@ -52,7 +52,7 @@ def write(name, out, *, names=None, images=6, size=0, seed=0):
   kind, _, path = source.name.partition(":")
   report.save(out, "gallery.html.jinja", name=source.name, title=path.rstrip("/").rpartition("/")[2] or kind,
               shape=source.shape, images=min(images, len(batch)), seed=seed, sections=shown, recipes=stacks,
-              note=pictures.channels(source.shape[2]), crisp=max(source.shape[:2]) <= CRISP)
+              note=looks.channels(source.shape[2]), crisp=max(source.shape[:2]) <= CRISP)
   return out
 
 
@@ -154,12 +154,12 @@ def veiled(image, masks, patch):
 
 def picture(image, side):
   """(data URI, width as a share of `side`): lossless where pixels count."""
-  x = pictures.rgb(image)
+  x = looks.rgb(image)
   share = x.shape[1] / side
   if max(x.shape[:2]) <= CRISP:
     return figures.png(x), share
   buffer = io.BytesIO()
-  Image.fromarray(x if max(x.shape) <= pictures.LARGE else pictures.sized(x)).save(buffer, "webp", quality=88)
+  Image.fromarray(x if max(x.shape) <= looks.LARGE else looks.sized(x)).save(buffer, "webp", quality=88)
   return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode(), share
 
 

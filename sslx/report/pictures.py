@@ -1,50 +1,17 @@
-"""Pictures: small images as PNG data URIs, the method's own views, the first layer's filters."""
+"""What a report shows: the method's own views, what it gives back over training, the first layer's filters."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
-from PIL import Image
 
 from sslx import checkpoint, errors, methods, train
-from sslx.report import figures
+from sslx.methods import base
+from sslx.report import figures, looks
 
 ROWS, DRAWS, COLUMNS = 8, 3, 12          # images in the grid of views; how often each is augmented, if there is room
 PAIRS = 64                               # images in the matrix of similarities
 STEPS, FEW = 6, 3                        # checkpoints that show what a network learns to give back, and images of each
-SMALL, LARGE = 96, 128                   # pixels: smaller images are enlarged, larger ones reduced
-
-
-def rgb(image):
-  """[H, W] or [H, W, C], integers or floats in [0, 1] -> uint8 [H, W] or [H, W, 3]; see `channels`."""
-  x = np.asarray(image)
-  x = x / np.iinfo(x.dtype).max if np.issubdtype(x.dtype, np.integer) else x.astype(np.float32)
-  x = np.nan_to_num(np.clip(x, 0, 1))
-  if x.ndim == 3:
-    x = x[..., :3] if x.shape[2] >= 3 else x.mean(2)
-  return np.rint(255 * x).astype(np.uint8)
-
-
-def channels(count):
-  """How images of that many channels are shown, or None where there is nothing to say."""
-  if count in (1, 3):
-    return None
-  return f"Of the {count} channels " + ("the mean is shown." if count < 3 else
-                                        "the first three are shown as red, green and blue.")
-
-
-def thumbnail(image):
-  """An image as a PNG data URI: small ones enlarged so that each pixel is a square, large ones reduced."""
-  return figures.png(sized(rgb(image)))
-
-
-def sized(x):
-  side = max(x.shape[:2])
-  if side > LARGE:
-    new = (max(1, round(x.shape[1] * LARGE / side)), max(1, round(x.shape[0] * LARGE / side)))
-    return np.asarray(Image.fromarray(x).resize(new, Image.Resampling.LANCZOS))
-  factor = -(-SMALL // side)
-  return x.repeat(factor, 0).repeat(factor, 1)
 
 
 def spread(labels, count, rng):
@@ -59,9 +26,10 @@ def spread(labels, count, rng):
 
 
 def views(run, source, names):
-  """{"columns", "rows": [(class or None, [data URI])], "matrices": [(name, chart, size)], "strips", "training", ...}.
+  """{"columns", "rows": [(class or None, [data URI])], "matrices": [(name, chart, size)], "strips", "sounds", ...}.
 
-  "training": {"columns", "rows": [(name, class or None, [data URI])]} of what the method gives back over training.
+  "strips", "sounds": [(name, [data URI])]; "training": {"columns", "rows": [(name, class or None, [data URI])]} of what
+  the method gives back over training.
   Raises errors.UsageError or errors.RunError for a run whose method cannot be built or has nothing to show.
   """
   config = ConfigDict(run["config"])
@@ -86,7 +54,7 @@ def drawn(saved, step, tree, method, config, source, names):
   """`views` of a method whose newest checkpoint was read."""
   labels = source.labels
   rng = np.random.default_rng(config.seed)
-  n = min(PAIRS if max(source.shape[:2]) <= 64 else PAIRS // 2, len(source))
+  n = min(PAIRS if np.prod(source.shape) <= 3 * 64 ** 2 else PAIRS // 2, len(source))
   index = spread(np.zeros(len(source), int) if labels is None else labels, n, rng)
   batch = source.batch(index)
   train.check_reads(method, batch)
@@ -95,34 +63,50 @@ def drawn(saved, step, tree, method, config, source, names):
   augment = jax.jit(method.views)
   classes = [None if labels is None else names[labels[index[i]]] for i in picked]
 
-  columns, cells = ["original"], [[thumbnail(batch["image"][i])] for i in picked] if "image" in batch else []
-  matrices, strips, draws, draw, first = [], [], DRAWS, 0, None
+  see = lambda x: looks.picture(source.key, x, config.data.get("tokenizer", "bytes"))
+  columns, cells = ["original"], [[see(batch[source.key][i])] for i in picked] if source.key in batch else []
+  matrices, strips, sounds, draws, draw, first = [], [], [], DRAWS, 0, None
   while draw < draws:
     made = augment(jax.random.fold_in(jax.random.key(config.seed), draw), batch)
     first = made if draw == 0 else first
     for name, x in method.show(tree["params"], tree["state"], made).items():
-      x = plain(x)
-      if x.ndim == 2 and draw == 0:
+      if isinstance(x, base.Text):
+        strips += [(name, [looks.text(line) for line in x.lines[:COLUMNS]])] if draw == 0 else []
+        continue
+      if isinstance(x, base.Sound) and draw == 0:
+        sounds.append((name, [looks.player(v, x.rate) for v in plain(x.samples[:FEW])]))
+      cell, x = look(x)
+      if x.ndim == 2 and draw == 0 and cell is None:
         rows = None if labels is None or len(x) % n else np.tile(labels[index], len(x) // n)
         matrices.append((name, figures.heat(x, rows, names, halves=x.shape == (2 * n, 2 * n)), x.shape))
-      elif x.ndim == 4 and len(x) % n == 0:
+      elif cell and len(x) % n == 0:
         parts = len(x) // n
         for part, images in enumerate(np.split(x, parts)):
           columns.append(name if parts == 1 else f"{name} {part + 1}")
           for row, i in zip(cells, picked, strict=True):
-            row.append(thumbnail(images[i]))
-      elif x.ndim == 4 and draw == 0:
-        strips.append((name, [thumbnail(v) for v in x[:COLUMNS]]))
+            row.append(cell(images[i]))
+      elif cell and draw == 0:
+        strips.append((name, [cell(v) for v in x[:COLUMNS]]))
     draw += 1
     draws = max(1, min(draws, COLUMNS // max(1, len(columns) // draw)))
   given, learnt = over_training(saved, step, tree, method, first, n)
-  cells_of = lambda name, row: [thumbnail(x[picked[row]]) for x in (*given.values(), *learnt[name].values())]
+  cells_of = lambda name, row: [look(x)[0](x[picked[row]]) for x in (*given.values(), *learnt[name].values())]
   training = {"columns": [*given, *(f"step {s}" for s in next(iter(learnt.values()), {}))],
               "rows": [(name, classes[row], cells_of(name, row)) for name in learnt
                        for row in range(0, len(picked), -(-len(picked) // FEW))]}
   return {"columns": columns, "rows": list(zip(classes, cells, strict=True)), "matrices": matrices, "strips": strips,
-          "training": training, "step": step, "images": n, "draws": draws, "crisp": crisp(source.shape),
-          "note": channels(source.shape[2])}
+          "sounds": sounds, "training": training, "step": step, "images": n, "draws": draws,
+          "crisp": source.key == "image" and looks.crisp(source.shape),
+          "note": looks.channels(source.shape[2]) if source.key == "image" else None}
+
+
+def look(x):
+  """(how one of them is drawn, or None, x on the host) of what a method's `show` gives."""
+  if isinstance(x, base.Sound):
+    return looks.sound, plain(x.samples)
+  x = plain(x)
+  return {4: looks.thumbnail, 5: looks.film}.get(x.ndim), x
+
 
 
 def plain(x):
@@ -141,17 +125,13 @@ def over_training(saved, newest, tree, method, made, n):
       at = tree if step == newest else saved.restore_plain(step)[1]
     except errors.RunError:                                  # a damaged one is left out
       continue
-    found = {k: plain(x) for k, x in method.show(at["params"], at["state"], made).items()}
-    shown[step] = {k: x[:n] for k, x in found.items() if x.ndim == 4 and len(x) % n == 0}
+    shown_ = method.show(at["params"], at["state"], made)
+    found = {k: plain(x) for k, x in shown_.items() if not isinstance(x, (base.Text, base.Sound))}
+    shown[step] = {k: x[:n] for k, x in found.items() if x.ndim in (4, 5) and len(x) % n == 0}
   first, last = shown[min(shown)], shown[newest]
   changing = [k for k in last if len(shown) > 1 and not np.array_equal(first[k], last[k])]
   return ({k: x for k, x in last.items() if k not in changing},
           {k: {step: x[k] for step, x in shown.items()} for k in changing})
-
-
-def crisp(shape):
-  """Whether images are so small that a browser that enlarges them should keep their pixels square."""
-  return max(shape[:2]) <= 16
 
 
 def method_line(name):
@@ -178,7 +158,7 @@ def filters(variables, most=64):
     x = kernel[..., i]
     x = x if c == 3 else x.mean(2)
     low, high = x.min(), x.max()
-    tiles.append(rgb((x - low) / (high - low) if high > low else np.full_like(x, 0.5)))
+    tiles.append(looks.rgb((x - low) / (high - low) if high > low else np.full_like(x, 0.5)))
   factor = max(1, -(-48 // max(kh, kw)))
   tiles = [figures.png(t.repeat(factor, 0).repeat(factor, 1)) for t in tiles]
   return {"tiles": tiles, "name": name, "shape": kernel.shape, "shown": len(tiles), "width": factor * kw,

@@ -5,22 +5,25 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from sslx import data, errors, evaluate
-from sslx.evaluate import pixels
-from sslx.report import figures, pictures
+from sslx.evaluate import raw
+from sslx.report import figures, looks, pictures
 
 BANK, POINTS = 5000, 1500                # at most that many training images, test images
 QUERIES, NEIGHBOURS = 8, 6
-SPACES = {"encoder": "Encoder", "raw": "Raw pixels"}
 
 
 def load(encoder, train, test, seed):
-  """{"train", "test": (images, labels), "encoder", "raw": unit features of both}: at most BANK and POINTS."""
+  """{"train", "test": (examples, labels), "encoder", "raw": unit features of both}: at most BANK and POINTS of them;
+  "titles" of the two spaces; "see": how an example is drawn."""
   parts = [data.arrays(source, limit, seed)[:2] for source, limit in ((train, BANK), (test, POINTS))]
   found = {"encoder": [evaluate.embed(encoder, x) for x, _ in parts],
-           "raw": [pixels.raw(x, encoder.shape) for x, _ in parts]}
+           "raw": [raw.raw(x, encoder) for x, _ in parts]}
   if not all(np.isfinite(x).all() for x in found["encoder"]):
     raise errors.RunError("the encoder gives numbers that are not finite: its training diverged")
-  return {"train": parts[0], "test": parts[1]} | {k: tuple(map(unit, v)) for k, v in found.items()}
+  tokenizer = encoder.spec["config"]["data"].get("tokenizer", "bytes")
+  return {"train": parts[0], "test": parts[1], "see": lambda x: looks.picture(encoder.reads, x, tokenizer),
+          "titles": {"encoder": "Encoder", "raw": evaluate.RAW[encoder.reads].capitalize()},
+          **{k: tuple(map(unit, v)) for k, v in found.items()}}
 
 
 def unit(x):
@@ -38,17 +41,17 @@ def neighbours(space, names, seed):
   labelled = train_labels is not None and test_labels is not None
   rng = np.random.default_rng(seed)
   queries = pictures.spread(test_labels if labelled else np.zeros(len(test_images), int), QUERIES, rng)
-  out = []
-  for name, title in SPACES.items():
+  out, see = [], space["see"]
+  for name, title in space["titles"].items():
     bank, x = space[name]
     nearest = np.concatenate([np.argsort(-(x[i:i + 256] @ bank.T), axis=1, kind="stable")[:, :NEIGHBOURS]
                               for i in range(0, len(x), 256)])
     share = float(np.mean(train_labels[nearest] == test_labels[:, None])) if labelled else None
-    rows = [((pictures.thumbnail(test_images[q]), names[test_labels[q]] if labelled else None, None),
-             [(pictures.thumbnail(train_images[i]), names[train_labels[i]] if labelled else None,
+    rows = [((see(test_images[q]), names[test_labels[q]] if labelled else None, None),
+             [(see(train_images[i]), names[train_labels[i]] if labelled else None,
                bool(train_labels[i] == test_labels[q]) if labelled else None) for i in nearest[q]]) for q in queries]
     out.append((title, share, rows))
-  return {"spaces": out, "count": NEIGHBOURS, "crisp": pictures.crisp(test_images.shape[1:]), "bank": len(train_images),
+  return {"spaces": out, "count": NEIGHBOURS, "crisp": looks.crisp(test_images.shape[1:]), "bank": len(train_images),
           "tests": len(test_images)}
 
 
@@ -60,7 +63,7 @@ def maps(space, names, seed):
   if space["encoder"][1].std(0).max() < 1e-6:
     raise errors.UsageError("all test images have the same embedding (the encoder has collapsed), so there is no map")
   charts = []
-  for name, title in SPACES.items():
+  for name, title in space["titles"].items():
     x = principal(space[name][1], 50)
     start = x[:, :2] / x[:, 0].std() * 1e-4
     with threadpool_limits(1):                             # ten times faster on few cores that others use too

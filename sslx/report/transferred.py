@@ -1,16 +1,17 @@
 """The part of the page that is about a task on a pretrained encoder: transfer.json in words and tables."""
 
+import importlib
+
 import numpy as np
 
-from sslx import augment
 from sslx.report import verdict
-from sslx.report.pictures import thumbnail
-from sslx.transfer import run as transfer, segment
+from sslx.report.looks import thumbnail
+from sslx.transfer import run as transfer
 
 MEASURES = {"accuracy": "Accuracy", "miou": "Mean IoU", "pixel_accuracy": "Pixel accuracy", "map": "Mean precision",
-            "label_accuracy": "Accuracy of labels", "r2": "R2"}
+            "label_accuracy": "Accuracy of labels", "r2": "R2", "ap50": "AP50", "ap": "AP"}
 IMAGES = 6                   # of the test set, with their masks
-MAIN = ("accuracy", "miou", "map", "r2")
+MAIN = ("accuracy", "miou", "map", "r2", "ap50")
 SURE = 2                     # standard errors from which a difference is more than chance
 
 
@@ -55,17 +56,15 @@ def tables(found):
 
 
 def pictures(run, source):
-  """{"columns", "rows": [data URI]}: test images, their masks and what each strategy predicts, painted on them."""
-  if run["transfer"]["task"] != "segment":
+  """{"columns", "rows": [data URI]}: test images and what each strategy finds there; None if the task draws nothing."""
+  draw = getattr(importlib.import_module(run["config"]["method"]["name"]), "pictures", None)
+  if draw is None:
     return None
-  options, index = run["config"]["method"], np.linspace(0, len(source) - 1, min(IMAGES, len(source))).astype(int)
-  batch = source.batch(np.unique(index))
-  image = np.asarray(augment.to_float(batch["image"]))
-  paint = lambda mask: np.asarray(segment.painted(image, np.where(mask == options["ignore"], -1, mask),
-                                                  options["num_classes"]))
-  columns = {"image": image, "mask": paint(batch["mask"].astype(int))}
+  index = np.linspace(0, len(source) - 1, min(IMAGES, len(source))).astype(int)
+  batch, outputs = source.batch(np.unique(index)), {}
   for strategy in run["transfer"]["runs"]:
     beside = strategy == transfer.SCRATCH != run["transfer"]["strategy"]
-    folder = run["path"] / transfer.SCRATCH if beside else run["path"]
-    columns[f"prediction of {strategy}"] = paint(transfer.predictor(folder)(batch["image"]).argmax(-1))
-  return {"columns": list(columns), "rows": [[thumbnail(x[i]) for x in columns.values()] for i in range(len(image))]}
+    outputs[strategy] = transfer.predictor(run["path"] / transfer.SCRATCH if beside else run["path"])(batch["image"])
+  columns = {"image": batch["image"], **draw(batch, outputs, run["config"]["method"])}
+  rows = zip(*columns.values(), strict=True)
+  return {"columns": list(columns), "rows": [[thumbnail(x) for x in row] for row in rows]}

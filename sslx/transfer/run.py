@@ -55,7 +55,8 @@ def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log
   labelled, test, used = train.load(c, "train"), train.load(c, "test"), positions(c)
   task, path = importlib.import_module(c.method.name), pathlib.Path(workdir) / "transfer.json"
   task.prepare(c, labelled, test)
-  record = {"task": c.method.name.rpartition(".")[2], "source": c.method.source, "labels": len(labelled)}
+  count = len(labelled) if used is None else len(used)
+  record = {"task": c.method.name.rpartition(".")[2], "source": c.method.source, "labels": count}
   if c.method.strategy == "auto":
     record["choice"] = decided(c, labelled, path)
   record |= {"strategy": c.method.strategy, "layer": c.method.get("layer", ""), "runs": {}}
@@ -98,7 +99,7 @@ def positions(config):
   if not config.data.labels:
     return None
   whole = config.copy_and_resolve_references()
-  whole.data.labels = ""
+  whole.data.labels, whole.data.unlabelled = "", False
   return split.labelled(config.data.labels, train.load(whole, "train").labels, config.seed)
 
 

@@ -163,6 +163,14 @@ def measure(predict, train, test, options):
           "classes": {str(n): float(v) for n, v in zip(names, iou(whole), strict=False) if np.isfinite(v)}}
 
 
+def pictures(batch, outputs, options):
+  """{column: images} for the report: masks and what was predicted, of {strategy: the network's output}, painted."""
+  image = np.asarray(augment.to_float(batch["image"]))
+  paint = lambda mask: np.asarray(painted(image, np.where(mask == options["ignore"], -1, mask), options["num_classes"]))
+  return {"mask": paint(batch["mask"].astype(int)),
+          **{f"prediction of {strategy}": paint(z.argmax(-1)) for strategy, z in outputs.items()}}
+
+
 def confusions(predicted, truth, classes, ignore):
   """How many pixels of class i were taken for class j, for every image: [B, K, K] of masks [B, H, W]."""
   out = []

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from sslx import errors
+from sslx import checkpoint, errors
 from sslx.evaluate import Embedder, embed
 from sslx.evaluate.embed import compiled
 
@@ -147,14 +147,8 @@ def test_scikit_learn_pipeline():
 
 
 def test_embedder_loads_a_workdir_once(monkeypatch):
-  import sys
-
-  import sslx
   loads, e = [], record()
-  fake = types.ModuleType("sslx.checkpoint")
-  fake.load_encoder = lambda path: loads.append(path) or e
-  monkeypatch.setitem(sys.modules, "sslx.checkpoint", fake)
-  monkeypatch.setattr(sslx, "checkpoint", fake, raising=False)
+  monkeypatch.setattr(checkpoint, "load_encoder", lambda path: loads.append(path) or e)
   embedder = Embedder("some/run")
   embedder.transform(IMAGES)
   assert embedder.transform(IMAGES).shape == (37, 6) and loads == ["some/run"]

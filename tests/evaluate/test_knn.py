@@ -7,7 +7,7 @@ import pytest
 
 from sslx import errors
 from sslx.evaluate import knn
-from sslx.evaluate.knn import KEYS, QUERIES, vote
+from sslx.evaluate.knn import KEYS, QUERIES, _nearest, nearest
 
 
 def reference(train_x, train_y, test_x, test_y, k=20, temperature=0.07):
@@ -79,9 +79,18 @@ def test_scale_of_features_does_not_matter():
 
 
 def test_one_compile_for_all_tiles():
-  vote.clear_cache()
+  _nearest.clear_cache()
   knn(*clusters(2 * KEYS + 7, 2 * QUERIES + 1, d=4))
-  assert vote._cache_size() == 1
+  assert _nearest._cache_size() == 1
+
+
+def test_nearest_equals_numpy():
+  bank, _, x, _ = clusters(KEYS + 9, 7)
+  unit = lambda v: v / np.linalg.norm(v, axis=1, keepdims=True)
+  want = unit(x.astype(float)) @ unit(bank.astype(float)).T
+  cosines, rows = nearest(x, bank, 5)
+  assert np.array_equal(rows, np.argsort(-want, axis=1, kind="stable")[:, :5])
+  np.testing.assert_allclose(cosines, np.take_along_axis(want, rows, 1), atol=1e-6)
 
 
 @pytest.mark.parametrize("change", [{"k": 0}, {"temperature": 0}])

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from sslx import data, errors
-from sslx.evaluate import evaluate, few_label, health, labels, linear, pixels, rows
+from sslx.evaluate import evaluate, few_label, health, labels, linear, raw, rows
 from sslx.evaluate.few_label import SETTINGS, draws, left_out
 from sslx.evaluate.linear import GRID, fit, standardised
 
@@ -227,14 +227,14 @@ def test_unknown_protocol_diverged_encoder_and_notes():
 
 def test_raw_pixels():
   big = np.random.default_rng(0).integers(0, 256, (3, 100, 20, 3), np.uint8)
-  assert pixels.raw(big, (100, 20, 3)).shape == (3, 64 * 20 * 3)
-  np.testing.assert_allclose(pixels.raw(IMAGES[:5], (8, 8, 1)), IMAGES[:5].reshape(5, -1) / 255, atol=1e-7)
-  a, b = pixels.principal(TRAIN[0], TEST[0], 10)
+  assert raw.pixels(big, (100, 20, 3)).shape == (3, 64 * 20 * 3)
+  np.testing.assert_allclose(raw.pixels(IMAGES[:5], (8, 8, 1)), IMAGES[:5].reshape(5, -1) / 255, atol=1e-7)
+  a, b = raw.principal(TRAIN[0], TEST[0], 10)
   centered = TRAIN[0] - TRAIN[0].mean(0)
   want = centered @ np.linalg.svd(centered, full_matrices=False)[2][:10].T
   np.testing.assert_allclose(np.abs(a), np.abs(want) / want.std(), atol=1e-3)
   assert a.std() == pytest.approx(1, rel=1e-4) and b.shape == (300, 10)
-  assert pixels.principal(TRAIN[0][:7], TEST[0], 10)[1].shape == (300, 7)
+  assert raw.principal(TRAIN[0][:7], TEST[0], 10)[1].shape == (300, 7)
 
 
 def test_labels_draw_takes_what_it_is_told():

@@ -14,7 +14,7 @@ import pytest
 import safetensors.numpy
 
 import sslx
-from sslx import checkpoint, cli, config, encoders, interop
+from sslx import arguments, checkpoint, cli, config, encoders, interop
 from sslx.interop import architectures, resnet, vit
 from sslx.interop.table import to_theirs
 
@@ -276,7 +276,7 @@ def test_other_mistakes_are_one_line(weights, workdir, tmp_path, capsys, monkeyp
 
 def test_help_names_every_source(capsys):
   with pytest.raises(SystemExit):
-    cli.parser().parse_args(["import", "--help"])
+    arguments.parser().parse_args(["import", "--help"])
   said = " ".join(capsys.readouterr().out.split())
   assert all(name in said for name in interop.SOURCES)
 

@@ -12,6 +12,7 @@ from compiled import IN_A_RUN
 from small import FAMILIES
 
 from sslx import checkpoint, config, data, methods, optim, run as runs, train
+from sslx.evaluate.embed import fraction
 
 CONFIGS = sorted(pathlib.Path(__file__).parents[2].glob("configs/*.py"))
 
@@ -113,11 +114,11 @@ def test_saved_and_restored_is_the_same_run(run, tmp_path):
 @families
 def test_encoder_is_deterministic(run):
   state = run.start()
-  image = jnp.asarray(run.batches[0]["image"], float) / 255
   (tower, variables), = run.method.encoder(state.params, state.state).items()
-  first, second = (run.encoder.apply(variables, image, train=False) for _ in range(2))
-  assert tower == "image"
-  assert first.ndim == 2 and first.shape[0] == len(image)
+  x = fraction(jnp.asarray(run.batches[0][tower]))
+  first, second = (run.encoder.apply(variables, x, train=False) for _ in range(2))
+  assert tower == data.load(run.config.data.name).key
+  assert first.ndim == 2 and first.shape[0] == len(x)
   assert np.array_equal(first, second)
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sslx import errors
-from sslx.report import figures, pictures, space
+from sslx.report import figures, looks, pictures, space
 
 
 def decoded(uri):
@@ -23,7 +23,7 @@ def decoded(uri):
 def test_thumbnails(shape, dtype, rgb):
   x = np.random.default_rng(0).random(shape)
   x = x.astype(dtype) if dtype == "float32" else (x * np.iinfo(dtype).max).astype(dtype)
-  out = decoded(pictures.thumbnail(x))
+  out = decoded(looks.thumbnail(x))
   assert out.ndim == (3 if rgb else 2) and 90 <= max(out.shape[:2]) <= 128
   if max(shape) < 64:                                       # squares: each pixel is a block of equal ones
     k = out.shape[0] // shape[0]
@@ -34,12 +34,12 @@ def test_thumbnails(shape, dtype, rgb):
 
 
 def test_what_is_out_of_range_or_not_a_number_is_still_a_picture():
-  assert pictures.rgb(np.array([[np.nan, -1.0, 2.0]])).tolist() == [[0, 0, 255]]
+  assert looks.rgb(np.array([[np.nan, -1.0, 2.0]])).tolist() == [[0, 0, 255]]
 
 
 def test_channels_are_explained():
-  assert pictures.channels(1) is None and pictures.channels(3) is None
-  assert "first three" in pictures.channels(5) and "mean" in pictures.channels(2)
+  assert looks.channels(1) is None and looks.channels(3) is None
+  assert "first three" in looks.channels(5) and "mean" in looks.channels(2)
 
 
 def test_spread_takes_all_classes_alike():
@@ -90,7 +90,8 @@ def embedded(n=24, labelled=True):
   x = space.unit(np.eye(3)[labels] + 0.01 * rng.random((n, 3)))
   images = rng.random((n, 4, 4, 1)).astype(np.float32)
   return {"train": (images, labels if labelled else None), "test": (images, labels if labelled else None),
-          "encoder": (x, x), "raw": (x, x[::-1])}
+          "encoder": (x, x), "raw": (x, x[::-1]), "titles": {"encoder": "Encoder", "raw": "Raw pixels"},
+          "see": looks.thumbnail}
 
 
 def test_neighbours():

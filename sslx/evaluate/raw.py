@@ -1,15 +1,22 @@
-"""Raw pixels as a contender: what an encoder has to beat."""
+"""The data as they are as a contender: what an encoder has to beat."""
 
 import numpy as np
 import scipy.linalg
 from threadpoolctl import threadpool_limits
 
-from sslx.evaluate.embed import checked, prepared
+from sslx.evaluate.embed import checked, fit_of, fraction, prepared, reads, taken
 
 SIDE = 64                                                  # larger images are resized to this side, antialiased
 
 
-def raw(images, shape, fit="crop"):
+def raw(examples, encoder):
+  """Features [N, D], float32, of examples as `embed` takes them for the encoder, without one: see FORMS."""
+  if reads(encoder) == "image":
+    return pixels(examples, encoder.shape, fit_of(encoder))
+  return np.asarray(FORMS[reads(encoder)](np.asarray(fraction(taken(examples, encoder)[0]))), np.float32)
+
+
+def pixels(images, shape, fit="crop"):
   """Images, as `embed` takes them for an encoder of that shape, flattened: float32 [N, min(H, 64) min(W, 64) C].
 
   fit: how others come to that shape, as for the encoder.
@@ -20,6 +27,26 @@ def raw(images, shape, fit="crop"):
   x = np.concatenate([prepared(x, small, dtype, "squash") for x in seen])
   x = x.reshape(len(x), -1)
   return x / np.float32(np.iinfo(x.dtype).max) if np.issubdtype(x.dtype, np.integer) else x
+
+
+def counts(tokens):
+  """Text [N, T] -> how often each token is there, as a share of the text: [N, 1 + the largest token below 1024]."""
+  width = 1 + min(int(tokens.max()), 1023)
+  seen = np.stack([np.bincount(row[(row > 0) & (row < width)], minlength=width) for row in tokens])
+  return seen / np.maximum(seen.sum(1, keepdims=True), 1)
+
+
+def mean_frame(clips):
+  """Video [N, T, H, W, C] -> its frames' mean, flattened."""
+  return clips.mean(1).reshape(len(clips), -1)
+
+
+def waveform(samples):
+  return samples
+
+
+FORMS = {"text": counts, "audio": waveform, "video": mean_frame}
+NAMES = {"image": "raw pixels", "text": "token counts", "audio": "waveform", "video": "mean frame"}
 
 
 def principal(train_x, test_x, width):

@@ -1,0 +1,42 @@
+"""Text, audio and video computed from scikit-learn's digits, and labelled with the digit: enough for `:tiny` runs."""
+
+import numpy as np
+
+from sslx.data import memory, source
+
+RATE = 4000                                                # Hz
+
+
+def text(split):
+  """A digit drawn with letters, row by row: 72 bytes as tokens, int32 [72]."""
+  images, make = _digits(split)
+  letters = np.frombuffer(b" .+#", np.uint8)[images // 64]                               # [N, 8, 8]
+  lines = np.concatenate([letters, np.full((len(images), 8, 1), ord("\n"), np.uint8)], 2)
+  return make("digits_text", lines.reshape(len(images), -1).astype(np.int32) + 1, "text")
+
+
+def audio(split):
+  """A digit as a sound: its columns one after the other, a tone a row, int16 [1024] at 4 kHz."""
+  images, make = _digits(split)
+  time = np.arange(128) / RATE
+  tones = np.sin(2 * np.pi * 200 * np.arange(8, 0, -1)[:, None] * time)                  # the top row is the highest
+  sound = np.einsum("nrc,rt->nct", images / 255, tones).reshape(len(images), -1)
+  return make("digits_audio", np.round(4000 * sound).astype(np.int16), "audio")
+
+
+def video(split):
+  """A digit that falls, ever faster: uint8 [6, 12, 12, 1]."""
+  images, make = _digits(split)
+  clips = np.zeros((len(images), 6, 12, 12, 1), np.uint8)
+  for frame, height in enumerate((0, 0, 1, 2, 3, 4)):
+    clips[:, frame, height:height + 8, 2:10, 0] = images
+  return make("digits_video", clips, "video")
+
+
+def _digits(split):
+  digits = memory.digits(split)
+  images = digits.batch(np.arange(len(digits)))["image"][..., 0]
+  return images, lambda name, x, key: source.from_array(name, x, digits.labels, digits.class_names, key)
+
+
+SETS = {"digits_text": text, "digits_audio": audio, "digits_video": video}

@@ -1,0 +1,86 @@
+"""The images of a data set that an encoder finds most like a given one: one HTML page."""
+
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+
+from sslx import checkpoint, data as datasets, errors, evaluate, frozen, report
+from sslx.data import decode
+from sslx.evaluate.knn import nearest
+from sslx.report import looks
+
+
+def write(workdir, images, *, data=None, split="train", index=None, k=12, step=None, out=None):
+  """Writes a page with the k nearest images, by cosine, to each of the image files, and returns its path.
+
+  Args:
+    workdir, step: of the run whose encoder looks.
+    images: files.
+    data, split: where to look; None is the run's own data.
+    index: file that `sslx embed` wrote of that split, in place of embedding it now.
+    out: the page; default: workdir/search.html.
+
+  Raises:
+    errors.UsageError: no such file, an index of another set or encoder, an encoder that reads no images.
+    errors.RunError: a file that is no image, or a damaged one.
+  """
+  out = report.place(pathlib.Path(workdir) / "search.html" if out is None else out, "page")
+  if k < 1:
+    raise errors.UsageError(f"k is {k}; it must be at least 1")
+  encoder = checkpoint.load_encoder(workdir, step=step)
+  if encoder.reads != "image":
+    raise errors.UsageError(f"the encoder in {workdir} reads {encoder.reads}; the search is for images")
+  queries = [opened(path) for path in images]
+  source = frozen.load_data(encoder, data, split)
+  x = evaluate.embed(encoder, queries)
+  bank = embeddings(encoder, source) if index is None else stored(index, len(source), x.shape[1])
+  cosines, rows = nearest(x, bank, k)
+  found = source.batch(rows.reshape(-1))["image"].reshape(*rows.shape, *source.shape)
+  report.save(out, "search.html.jinja", workdir=str(workdir), name=source.name, split=split, count=len(source),
+              crisp=looks.crisp(source.shape), rows=[
+                  (os.path.basename(path), looks.thumbnail(query),
+                   [(looks.thumbnail(image), f"{cosine:.3f}", caption(source, row))
+                    for image, cosine, row in zip(*parts, strict=True)])
+                  for path, query, *parts in zip(images, queries, found, cosines, rows, strict=True)])
+  return out
+
+
+def opened(path):
+  """The pixels of an image file."""
+  try:
+    return decode.decode(pathlib.Path(path).read_bytes())
+  except OSError as e:
+    raise errors.UsageError(f"cannot read {path}: {e.strerror or e}") from e
+  except ValueError as e:
+    raise errors.RunError(f"{path} is no image that can be read: {errors.first_line(e)}") from e
+
+
+def embeddings(encoder, source):
+  """The features [N, D] of a Source."""
+  return np.concatenate([evaluate.embed(encoder, part["image"]) for part in datasets.parts(source, frozen.IMAGES)])
+
+
+def stored(path, count, width):
+  """The features [N, D] in a file of `sslx embed`, checked to be of so many images and so wide."""
+  try:
+    with np.load(path, allow_pickle=False) as file:
+      bank = file["embeddings"]
+  except FileNotFoundError:
+    raise errors.UsageError(f"there is no {path}: `sslx embed --workdir DIR --split SPLIT --out {path}` writes it"
+                            ) from None
+  except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as e:
+    raise errors.UsageError(f"{path} is not what `sslx embed` writes: {errors.first_line(e)}") from e
+  if bank.shape != (count, width):
+    raise errors.UsageError(f"{path} holds embeddings {list(bank.shape)}; these data and this encoder need "
+                            f"{[count, width]}: give the --data and --split that it is of")
+  return bank
+
+
+def caption(source, row):
+  """The class of an image and its file, or its position."""
+  label = None if source.labels is None else int(source.labels[row])
+  names = source.class_names or ()
+  where = f"{row}" if source.paths is None else os.path.basename(source.paths[row])
+  return where if label is None else f"{names[label] if 0 <= label < len(names) else label} \u00b7 {where}"

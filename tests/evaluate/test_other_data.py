@@ -1,0 +1,54 @@
+"""Text, audio and video through an encoder: embedded, evaluated beside the raw data, refused where they do not fit."""
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+
+from sslx import checkpoint, data, errors, evaluate
+from sslx.evaluate import raw
+
+ALLOWED = {"text": np.int32, "audio": np.float32, "video": np.float32}
+
+
+class Reader(nn.Module):
+  """An encoder of anything, which knows the type that it must get."""
+  key: str
+
+  @nn.compact
+  def __call__(self, x, train=False):
+    assert x.dtype == ALLOWED[self.key]
+    x = nn.Embed(300, 4)(x) if self.key == "text" else x
+    return nn.Dense(8)(x.reshape(len(x), -1))
+
+
+def record(source):
+  module = Reader(source.key)
+  return checkpoint.of(module, module.init(jax.random.key(0), checkpoint.blank(source.shape, source.key)), source)
+
+
+@pytest.mark.parametrize("key", ALLOWED)
+def test_embedded_and_evaluated(key):
+  train, test = (data.load(f"digits_{key}", split=s) for s in ("train", "test"))
+  assert (train.key, len(train), len(test)) == (key, 1437, 360)
+  encoder = record(train)
+  x = train.batch(np.arange(5))[key]
+  signal = x if key == "text" else x.astype(np.float32) / np.iinfo(x.dtype).max
+  want = encoder.module.apply(encoder.variables, signal)
+  np.testing.assert_allclose(evaluate.embed(encoder, x, batch_size=3), want, atol=1e-5)
+  found = evaluate.evaluate(encoder, (train, train.labels), (test, test.labels), protocols=("knn",),
+                            random=checkpoint.random_encoder(encoder.__class__(
+                                encoder.module, None, encoder.shape, encoder.spec | {"config": {"seed": 1}})))
+  assert set(found["knn"]) == {"encoder", "random", "raw"} and found["knn"]["raw"] > 0.2        # chance is 0.1
+  with pytest.raises(errors.UsageError, match=f"this encoder of {key} needs \\['N', "):
+    evaluate.embed(encoder, x[:, 1:])
+  with pytest.raises(errors.UsageError, match="text is int32 tokens"):
+    evaluate.embed(encoder, x.astype(np.float32 if key == "text" else np.int32))
+
+
+def test_counts_of_tokens():
+  tokens = np.array([[3, 3, 1, 0], [2000, 0, 0, 0], [0, 0, 0, 0]], np.int32)
+  found = raw.counts(tokens)
+  assert found.shape == (3, 1024)
+  np.testing.assert_allclose(found[0, [1, 3]], [1 / 3, 2 / 3])
+  assert not found[1:].any()
