@@ -3,11 +3,11 @@
   python experiments/continued.py                                           # digits: 10 minutes on one core
   python experiments/continued.py --data $DATA/cifar10 --size 16 --first 60 --steps 100 --methods simclr byol
 
-SimCLR trains an encoder for a few steps, so that there is room above it; `sslx export --to timm` writes it, `sslx import` reads it as anybody's file, without our
-record, and gives the same features. From there each method goes on for a short run with fresh heads: the encoder is
-held for a tenth of the run while they warm up (init_frozen), then moves at 0.3 of their rate (init_rate). kNN
-(k = 20) at every tenth is compared with that of the encoder it started from. The results go to
-experiments/results/continued.{json,md}.
+SimCLR trains an encoder for a few steps, so that there is room above it; `sslx export --to timm` writes it and `sslx
+import` reads it as anybody's file, without our record: the features are the same. From there each method goes on for a
+short run with fresh heads: the encoder is held for a tenth of it while they warm up (init_frozen), then moves at 0.3 of
+their rate (init_rate). kNN (k = 20) at every tenth is compared with that of the encoder it started from. The results go
+to experiments/results/continued.{json,md}.
 """
 
 import argparse
@@ -90,10 +90,11 @@ def main():
 def table(rows):
   """The results as Markdown."""
   lines = ["# Pretraining that goes on", "",
-           "`python experiments/continued.py`: SimCLR's encoder after a few steps, out to timm's layout and in again with",
-           "equal features, and then pretrained further: kNN (k = 20) at each tenth of the run. In the first one the",
-           "encoder is held while the heads warm up (`init_frozen`), then it moves at 0.3 of their rate (`init_rate`).",
-           "The last column counts test images. CIFAR-10: `--data $DATA/cifar10 --size 16 --first 60 --steps 100`.",
+           "`python experiments/continued.py`: SimCLR's encoder after a few steps, out to timm's layout and in again",
+           "with equal features, and then pretrained further: kNN (k = 20) at each tenth of the run. In the first one",
+           "the encoder is held while the heads warm up (`init_frozen`), then it moves at 0.3 of their rate",
+           "(`init_rate`). The last column counts test images. CIFAR-10: `--data $DATA/cifar10 --size 16 --first 60",
+           "--steps 100`.",
            "",
            "| data | encoder | method | as imported | at each tenth | lowest | last | most below the import |",
            "|" + "---|" * 8]
