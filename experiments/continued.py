@@ -1,7 +1,7 @@
 """Pretraining that goes on from imported weights, step by step beside the encoder that it started from.
 
   python experiments/continued.py                                           # digits: 10 minutes on one core
-  python experiments/continued.py --data $DATA/cifar10 --size 16 --first 60 --steps 100 --methods simclr byol
+  python experiments/continued.py --data fashion_mnist --size 14 --first 60
 
 SimCLR trains an encoder for a few steps, so that there is room above it; `sslx export --to timm` writes it and `sslx
 import` reads it as anybody's file, without our record: the features are the same. From there each method goes on for a
@@ -26,11 +26,9 @@ METHODS = ("simclr", "byol", "dino", "vicreg")
 
 def settings(args, method, *more):
   """The config of a run on the chosen data."""
-  variant, own = "digits", []
-  if args.data:
-    variant = "cifar10"
-    own = [f"--config.data.name=folder:{args.data}", f"--config.data.size={args.size}", "--config.total_epochs=0"]
-  c = config.load(f"{HERE.parent}/configs/{method}.py:{variant}")
+  c = config.load(f"{HERE.parent}/configs/{method}.py:{'cifar10' if args.data.startswith('folder') else 'digits'}")
+  own = [f"--config.data.name={args.data}", f"--config.data.size={args.size}", "--config.data.limit=10000",
+         "--config.total_epochs=0"]
   shape = [f"--config.encoder.name={args.encoder}", f"--config.encoder.width={args.width}",
            f"--config.total_steps={args.first}"]
   return config.override(c, [*own, *([] if more else shape), "--config.online_probe=False", *more])
@@ -50,9 +48,9 @@ def start(args, runs):
 
 def main():
   p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  p.add_argument("--data", help="folder with {train,test}/CLASS/*.jpg; left out: scikit-learn's digits")
+  p.add_argument("--data", default="digits", help="name of a data set, such as folder:PATH (default: digits)")
   p.add_argument("--runs", type=pathlib.Path, default=pathlib.Path("runs/continued"))
-  p.add_argument("--size", type=int, default=0, help="side in pixels, of a folder's images (default: as they are)")
+  p.add_argument("--size", type=int, default=0, help="side in pixels (default: as they are)")
   p.add_argument("--encoder", default="resnet10")
   p.add_argument("--width", type=int, default=8)
   p.add_argument("--first", type=int, default=60, help="steps of the first run")
@@ -60,10 +58,9 @@ def main():
   p.add_argument("--methods", nargs="+", default=METHODS)
   args = p.parse_args()
   args.runs.mkdir(parents=True, exist_ok=True)
-  name = f"folder:{args.data}" if args.data else "digits"
   first, back = start(args, args.runs)
-  bank = data.arrays(data.load(name, size=args.size, limit=10_000))
-  queries = data.arrays(data.load(name, size=args.size, split="test"), limit=2000)
+  bank = data.arrays(data.load(args.data, size=args.size, limit=10_000))
+  queries = data.arrays(data.load(args.data, size=args.size, split="test"), limit=2000)
   features = [[evaluate.embed(e, x[0]) for x in (bank, queries)] for e in (first, back)]
   assert all(np.array_equal(a, b) for a, b in zip(*features, strict=True)), "the way out and back changed the features"
   base = evaluate.knn(features[1][0], bank[1], features[1][1], queries[1])
@@ -76,7 +73,7 @@ def main():
     train.train(c, args.runs / method)
     steps, values = zip(*[(r["step"], r["knn"]) for r in log.read(f"{args.runs}/{method}/metrics.jsonl") if "knn" in r],
                         strict=True)
-    row = {"data": f"CIFAR-10, 10,000 images, {first.shape[0]} pixels" if args.data else "digits",
+    row = {"data": f"{args.data.rpartition('/')[2]}, {first.shape[0]} pixels",
            "encoder": f"{args.encoder}, width {args.width}", "method": method, "start": base, "steps": steps,
            "knn": values, "test": len(queries[1])}
     print(json.dumps(row), flush=True)
@@ -93,8 +90,8 @@ def table(rows):
            "`python experiments/continued.py`: SimCLR's encoder after a few steps, out to timm's layout and in again",
            "with equal features, and then pretrained further: kNN (k = 20) at each tenth of the run. In the first one",
            "the encoder is held while the heads warm up (`init_frozen`), then it moves at 0.3 of their rate",
-           "(`init_rate`). The last column counts test images. CIFAR-10: `--data $DATA/cifar10 --size 16 --first 60",
-           "--steps 100`.",
+           "(`init_rate`). The last column counts test images. Fashion-MNIST, of which 10,000 images: `--data",
+           "fashion_mnist --size 14 --first 60`.",
            "",
            "| data | encoder | method | as imported | at each tenth | lowest | last | most below the import |",
            "|" + "---|" * 8]

@@ -29,7 +29,7 @@ def default():
   c.batch_size = 256
   c.init = ""                     # a workdir or exported file whose encoder the run starts from; "" = random weights
   c.init_frozen = 0               # steps at the start in which the encoder stays as it is while fresh heads warm up
-  c.init_rate = 1.0               # the encoder's learning rate after that, as a share of the heads'
+  c.init_rate = 1.0               # the encoder's learning rate after that, to which it climbs, as a share of the heads'
   c.precision = "float32"         # or "bfloat16": matrix products and activations; parameters, norms, losses stay wide
   c.deterministic = True          # bit-exact resume on GPU too, for some speed
   c.mesh = ConfigDict({"data": -1})                    # devices along the batch; -1 = all of them

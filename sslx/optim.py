@@ -135,7 +135,7 @@ def _named(c, rate, total_steps):
 
 def held(tx, places, *, steps=0, rate=1.0):
   """`tx` that moves what lies below the paths `places` at `rate` times its rate, and in the first `steps` steps not at
-  all, when it gathers no moments of it either."""
+  all, when it gathers no moments of it either; in as many steps after them the rate climbs."""
   def scaled(count, tree, rate):
     keys = lambda path: tuple(getattr(k, "key", None) for k in path)
     inside = lambda path: any(keys(path)[:len(place)] == place for place in places)
@@ -145,7 +145,8 @@ def held(tx, places, *, steps=0, rate=1.0):
   def update(updates, state, params):
     count, inner = state
     updates, inner = tx.update(scaled(count, updates, 1), inner, params)
-    return scaled(count, updates, rate), (count + 1, inner)
+    climb = jnp.clip((count - steps + 1) / max(1, steps), 0, 1) if steps else 1
+    return scaled(count, updates, rate * climb), (count + 1, inner)
   return optax.GradientTransformation(lambda params: (jnp.zeros((), jnp.int32), tx.init(params)), update)
 
 
