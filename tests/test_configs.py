@@ -11,12 +11,14 @@ from sslx import config, errors, optim, run, train
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted(ROOT.glob("configs/*.py"))
+KINDS = {p: config.load(f"{p}:tiny").data.name.partition("digits_")[2] for p in CONFIGS}    # text, audio, video or ""
+IMAGES = [p for p in CONFIGS if not KINDS[p]]
 SIZES = {"imagenet": (224, 1_281_167), "cifar10": (32, 50_000)}
 
 
 @pytest.mark.parametrize("path, variant", [                  # tiny: tests/methods
     pytest.param(p, v, marks=() if v == "imagenet" and p.stem in FAMILIES else pytest.mark.slow, id=f"{v}-{p.stem}")
-    for p in CONFIGS for v in ("digits", "cifar10", "imagenet")])
+    for p in IMAGES for v in ("digits", "cifar10", "imagenet")])
 def test_variant_traces(path, variant):
   c = config.load(f"{path}:{variant}")
   size, examples = SIZES.get(variant, (8, 1437))
@@ -36,8 +38,9 @@ def test_variant_traces(path, variant):
   assert metrics["loss"].shape == ()
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-@pytest.mark.parametrize("variant", ["digits", "cifar10", "imagenet"])
+@pytest.mark.parametrize("path, variant", [
+    pytest.param(p, v, id=f"{v}-{p.stem}") for p in CONFIGS for v in ([KINDS[p]] if KINDS[p] else
+                                                                      ["digits", "cifar10", "imagenet"])])
 def test_variant_builds(path, variant):
   c = run.resolve(config.load(f"{path}:{variant}"), 50_000)
   train.build(c)
@@ -46,8 +49,9 @@ def test_variant_builds(path, variant):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_unknown_variant_names_the_nearest(path):
-  with pytest.raises(errors.UsageError, match="did you mean digits"):
-    config.load(f"{path}:digit")
+  right = KINDS[path] or "digits"
+  with pytest.raises(errors.UsageError, match=f"did you mean {right}"):
+    config.load(f"{path}:{right[:-1]}")
 
 
 def test_every_key_and_value_is_checked():
