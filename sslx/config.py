@@ -29,6 +29,7 @@ def default():
   c.batch_size = 256
   c.init = ""                     # a workdir or exported file whose encoder the run starts from; "" = random weights
   c.init_frozen = 0               # steps at the start in which the encoder stays as it is while fresh heads warm up
+  c.init_rate = 1.0               # the encoder's learning rate after that, to which it climbs, as a share of the heads'
   c.precision = "float32"         # or "bfloat16": matrix products and activations; parameters, norms, losses stay wide
   c.deterministic = True          # bit-exact resume on GPU too, for some speed
   c.mesh = ConfigDict({"data": -1})                    # devices along the batch; -1 = all of them
@@ -137,10 +138,10 @@ def override(config, arguments):
 
   A new encoder.name, method.name or method.aug.name comes first and brings its own options, keeping those it shares;
   of one built-in architecture for another, mean, std and dtype alone. Before them comes init, which brings the encoder
-  whose weights it names.
+  whose weights it names and makes grey images RGB for one that reads those.
   """
 
-  from sslx import encoders, methods
+  from sslx import checkpoint, encoders, methods
   from sslx.augment import recipes
 
   pairs = []
@@ -152,7 +153,7 @@ def override(config, arguments):
   for key, value in pairs:
     if key == "init" and value:
       with config.unlocked():
-        config.encoder = starting(value)
+        onto(config, checkpoint.read_spec(value), value)
   for group, home in (("encoder", encoders), ("method", methods), ("method.aug", recipes)):
     for key, value in pairs:
       if key == f"{group}.name":
@@ -181,13 +182,13 @@ def override(config, arguments):
   return config
 
 
-def starting(init):
-  """The config.encoder of the weights that a run starts from."""
-  from sslx import checkpoint, encoders
-  spec = checkpoint.read_spec(init)
+def onto(c, spec, where):
+  """Gives `c` the encoder of the record `spec`, found in `where`, and colour to grey images where that reads colour."""
+  from sslx import encoders
   if not spec["encoder"]:
-    raise errors.UsageError(f"the encoder in {init} is an object of a user's own: start from it in Python")
-  return encoders.options(**{k: tuple(v) if isinstance(v, list) else v for k, v in spec["encoder"].items()})
+    raise errors.UsageError(f"the encoder in {where} is an object of a user's own: start from it in Python")
+  c.encoder = encoders.options(**{k: tuple(v) if isinstance(v, list) else v for k, v in spec["encoder"].items()})
+  c.data.channels = 3 if spec["shape"][2] == 3 else 0
 
 
 FREE = ("mesh", "checkpoint", "log", "evaluate", "stop", "data.name", "data.workers",

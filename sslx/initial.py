@@ -1,5 +1,7 @@
 """A run that starts from weights: every copy of the encoder in a method's first state, student's and teacher's."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,6 +40,22 @@ def places(method, rng, batch, tower="image"):
   params, state = jax.eval_shape(method.init, rng, batch)
   wanted = jax.eval_shape(method.encoder, params, state)[tower]["params"]
   return {path for path, tree in parts(params) if alike(tree, wanted)}
+
+
+def still(method, rng, batch, tower="image", *, share):
+  """`method` whose encoder's statistics, student's and teacher's, stay as they are in the first `share` of the run."""
+  params, state = jax.eval_shape(method.init, rng, batch)
+  wanted = [v for k, v in jax.eval_shape(method.encoder, params, state)[tower].items() if k != "params"]
+  held = {path for path, tree in parts(state) if any(alike(tree, v) for v in wanted)}
+
+  def loss(params, state, views, rng, progress):
+    value, (new, metrics) = method.loss(params, state, views, rng, progress)
+
+    def kept(path, old, new):
+      keys = tuple(getattr(k, "key", None) for k in path)
+      return jnp.where(progress < share, old, new) if any(keys[:len(p)] == p for p in held) else new
+    return value, (jax.tree_util.tree_map_with_path(kept, state, new), metrics)
+  return dataclasses.replace(method, loss=loss)
 
 
 def parts(tree, path=()):

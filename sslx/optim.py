@@ -161,17 +161,20 @@ def _named(c, rate, total_steps):
   return makers[c.name]()
 
 
-def held(tx, steps, places):
-  """`tx` that for the first `steps` steps leaves what lies below the paths `places`, and gathers no moments of it."""
-  def still(count, tree):
+def held(tx, places, *, steps=0, rate=1.0):
+  """`tx` that moves what lies below the paths `places` at `rate` times its rate, and in the first `steps` steps not at
+  all, when it gathers no moments of it either; in as many steps after them the rate climbs."""
+  def scaled(count, tree, rate):
     keys = lambda path: tuple(getattr(k, "key", None) for k in path)
     inside = lambda path: any(keys(path)[:len(place)] == place for place in places)
-    return jax.tree_util.tree_map_with_path(lambda path, u: jnp.where(count < steps, 0, u) if inside(path) else u, tree)
+    one = lambda path, u: jnp.where(count < steps, 0, rate * u) if inside(path) else u
+    return jax.tree_util.tree_map_with_path(one, tree)
 
   def update(updates, state, params):
     count, inner = state
-    updates, inner = tx.update(still(count, updates), inner, params)
-    return still(count, updates), (count + 1, inner)
+    updates, inner = tx.update(scaled(count, updates, 1), inner, params)
+    climb = jnp.clip((count - steps + 1) / max(1, steps), 0, 1) if steps else 1
+    return scaled(count, updates, rate * climb), (count + 1, inner)
   return optax.GradientTransformation(lambda params: (jnp.zeros((), jnp.int32), tx.init(params)), update)
 
 

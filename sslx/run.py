@@ -24,8 +24,10 @@ def resolve(config, examples, extend=None):
   if min(c.total_steps, c.total_epochs, c.init_frozen, c.log.every - 1, c.checkpoint.every, c.evaluate.every) < 0:
     raise errors.UsageError("total_steps, total_epochs, init_frozen, checkpoint.every and evaluate.every cannot be "
                             "negative, and log.every is at least 1")
-  if c.init_frozen and not c.init:
-    raise errors.UsageError("init_frozen holds an encoder that comes from elsewhere: set init, too")
+  if (c.init_frozen or c.init_rate != 1) and not c.init:
+    raise errors.UsageError("init_frozen and init_rate are of an encoder that comes from elsewhere: set init, too")
+  if c.init_rate <= 0:
+    raise errors.UsageError(f"init_rate is {c.init_rate}; give a share of the learning rate, such as 0.1")
   if bool(c.total_steps) == bool(c.total_epochs):
     raise errors.UsageError(f"set one of total_steps ({c.total_steps}) and total_epochs ({c.total_epochs}), not "
                             f"{'both' if c.total_steps else 'neither'}")

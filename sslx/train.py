@@ -179,8 +179,10 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   check_reads(method, first)
   check_images(source)
   key_init, key = jax.random.split(jax.random.key(config.seed))
-  if config.init_frozen:
-    tx = optim.held(tx, config.init_frozen, initial.places(method, key_init, first, source.key))
+  if config.init_frozen or config.init_rate != 1:
+    places = initial.places(method, key_init, first, source.key)
+    tx = optim.held(tx, places, steps=config.init_frozen, rate=config.init_rate)
+    method = initial.still(method, key_init, first, source.key, share=(config.init_frozen - 0.5) / total)
   state = init_state(method, tx, key_init, first)
   if config.init and not checkpoint.folders(workdir):
     state = initial.start(method, state, checkpoint.load_encoder(config.init).variables, source.key)

@@ -8,7 +8,7 @@ views at once: a tuple of arrays [B, V, h, w, C], one a size, the large ones fir
 
 Options that mean the same in all recipes:
   size: side of the view in pixels; 0 for the image's own.
-  scale: share of the image's area that a crop covers, uniform in this range.
+  scale: share of the image's area that a crop covers, uniform in this range; (1, 1) is the whole image, of any form.
   interpolation: of the crop: bilinear, bicubic or nearest.
   jitter: strengths of brightness, contrast, saturation and hue.
   jitter_p, grayscale_p, blur_p, solarize_p, flip_p: probabilities; in recipes of unlike views a tuple holds one a view.

@@ -61,7 +61,10 @@ def stack(*, views=0, size, small_size=None, scale, flip_p, jitter=(0, 0, 0, 0),
     keys = jax.random.split(key, 6)
     image = color.to_float(image)
     out = sides(image, size, small_size)
-    image = crop.random_resized_crop(keys[0], image, size=out, scale=scale, method=interpolation)
+    if tuple(scale) != (1, 1):
+      image = crop.random_resized_crop(keys[0], image, size=out, scale=scale, method=interpolation)
+    elif out != image.shape[-3:-1]:
+      image = crop.resize(image, out, method=interpolation)
     if possible(flip_p):
       image = geometry.random_flip_left_right(keys[1], image, p=flip_p)
     if possible(jitter_p) and any(jitter):

@@ -5,6 +5,9 @@ Every encoder has `module.apply(variables, x, train=False) -> [B, D]`, the poole
 last spatial map), "stage1" .. "stageN" [B, h, w, Di] and, where there are any, "tokens" [B, T, D]. The normalisation
 (`mean`, `std`) is the encoder's first operation, so that it can never be forgotten. A file holds one architecture: its
 `VARIANTS` are the names, its `make(variant, *, options)` builds one.
+
+Encoders of video (video_*.py) read clips [B, T, H, W, C]; their maps are [B, t, h, w, D], and "frames" [B, t, D] is one
+vector a time.
 """
 
 import importlib

@@ -1,9 +1,13 @@
 """The data as they are as a contender: what an encoder has to beat."""
 
+import functools
+
+import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 from threadpoolctl import threadpool_limits
 
+from sslx.encoders import audio
 from sslx.evaluate.embed import checked, fit_of, fraction, prepared, reads, taken
 
 SIDE = 64                                                  # larger images are resized to this side, antialiased
@@ -13,7 +17,10 @@ def raw(examples, encoder):
   """Features [N, D], float32, of examples as `embed` takes them for the encoder, without one: see FORMS."""
   if reads(encoder) == "image":
     return pixels(examples, encoder.shape, fit_of(encoder))
-  return np.asarray(FORMS[reads(encoder)](np.asarray(fraction(taken(examples, encoder)[0]))), np.float32)
+  form = FORMS[reads(encoder)]
+  if form is log_mel:
+    form = functools.partial(log_mel, picture=getattr(encoder.module, "picture", None))
+  return np.asarray(form(np.asarray(fraction(taken(examples, encoder)[0]))), np.float32)
 
 
 def pixels(images, shape, fit="crop"):
@@ -41,12 +48,15 @@ def mean_frame(clips):
   return clips.mean(1).reshape(len(clips), -1)
 
 
-def waveform(samples):
-  return samples
+def log_mel(samples, picture):
+  """Audio [N, T] -> its spectrograms, flattened: by the encoder's `picture`, or, if that is None, of 40 mel bands."""
+  picture = picture or audio.on(None, rate=8000, window=256, hop=128, mels=40, low=0.0, high=0.0).picture
+  seen = [picture(jnp.asarray(samples[i:i + 256])) for i in range(0, len(samples), 256)]
+  return np.concatenate(seen).reshape(len(samples), -1)
 
 
-FORMS = {"text": counts, "audio": waveform, "video": mean_frame}
-NAMES = {"image": "raw pixels", "text": "token counts", "audio": "waveform", "video": "mean frame"}
+FORMS = {"text": counts, "audio": log_mel, "video": mean_frame}
+NAMES = {"image": "raw pixels", "text": "token counts", "audio": "log-mel", "video": "mean frame"}
 
 
 def principal(train_x, test_x, width):

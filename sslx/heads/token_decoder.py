@@ -5,7 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from sslx.encoders import vit
+from sslx.encoders import video_vit, vit
 
 
 class TokenDecoder(nn.Module):
@@ -23,12 +23,16 @@ class TokenDecoder(nn.Module):
 
   @nn.compact
   def __call__(self, x, seen, asked, grid, train=False):
-    """x [B, F + N, D], the last N at the places seen [B, N] of grid = (h, w); asked [B, M] -> [B, M, K]."""
+    """x [B, F + N, D], the last N at the places seen [B, N]; asked [B, M] -> [B, M, K].
+
+    grid: (h, w), or (t, h, w) of clips.
+    """
     wide = jnp.result_type(float)
     dense = lambda n, name, dtype: nn.Dense(n, dtype=dtype, param_dtype=wide, name=name,
                                             kernel_init=nn.initializers.xavier_uniform())
     x = dense(self.width, "embed", self.dtype)(x)                                       # [B, F + N, width]
-    places = jnp.asarray(vit.sincos(*grid, self.width, self.base), x.dtype)
+    table = vit.sincos if len(grid) == 2 else video_vit.positions
+    places = jnp.asarray(table(*grid, self.width, self.base), x.dtype)
     first = x.shape[1] - seen.shape[1]                                                  # class token, registers
     fill = self.param("fill", nn.initializers.normal(0.02), (self.width,), wide).astype(x.dtype)
     x = jnp.concatenate([x[:, :first], x[:, first:] + places[seen], fill + places[asked]], 1)

@@ -3,6 +3,7 @@
 import argparse
 import os
 import pathlib
+import warnings
 import zipfile
 
 import ml_dtypes
@@ -75,8 +76,14 @@ def _npz(path):
 
 def _torch(path):
   torch = imported(path)
+  with open(path, "rb") as file:
+    start = file.read(2)
+  if start and start != b"PK" and start[:1] != b"\x80":     # a zip, or the pickle of before 2020
+    raise errors.RunError(f"{path} is no file of PyTorch's: it begins with {start!r}, as a page that was saved in its "
+                          "place would")
   try:
-    with torch.serialization.safe_globals([argparse.Namespace]):                            # DINO's and MAE's arguments
+    with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():  # DINO's, MAE's arguments
+      warnings.simplefilter("ignore")                       # of pickles that torch.save did not write
       content = torch.load(path, map_location="cpu", weights_only=True)
   except Exception as e:  # torch raises many types: for a damaged file, and for one with objects in it
     text = str(e)

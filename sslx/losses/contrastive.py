@@ -1,4 +1,4 @@
-"""Contrastive losses: the positive is told from all other candidates, by cosine similarity.
+"""Contrastive losses: the positive is told from all other candidates, by cosine similarity where not said otherwise.
 
 The negatives of all rows go through one kernel (tiled.py), so that memory is linear in the batch where it is large:
 `chunk` is the most candidates a tile, None chooses.
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from sslx.losses import tiled
-from sslx.losses.batch import average, count, everywhere, index, unit
+from sslx.losses.batch import average, count, everywhere, index, unit, wide
 
 
 def info_nce(query, positive, negatives=None, *, temperature, chunk=None, axis_name=None):
@@ -119,6 +119,23 @@ def clip(image, text, *, scale, chunk=None, axis_name=None):
   texts = tiled.logsumexp(scale * image, everywhere(text, axis_name), ids, columns, chunk=chunk)
   images = tiled.logsumexp(scale * text, everywhere(image, axis_name), ids, columns, chunk=chunk)
   return average((jax.nn.softplus(texts - positive) + jax.nn.softplus(images - positive)) / 2, axis_name)
+
+
+def cola(query, positive, *, chunk=None, axis_name=None):
+  """COLA (Saeed et al., 2021, eq. 1 and 2): each query's positive is told among all, by the plain product of the two.
+
+  Args:
+    query, positive: [B, K]; row i of one belongs to row i of the other. In the paper a bilinear map takes the first.
+    chunk: the most candidates a tile.
+    axis_name: mapped axis that the batch is spread over.
+  """
+  chex.assert_rank([query, positive], 2)
+  chex.assert_equal_shape([query, positive])
+  if count(query, axis_name) < 2:
+    raise ValueError("cola needs at least two pairs: with one there is no negative")
+  query, positive, own = wide(query), wide(positive), index(query, axis_name)
+  total = tiled.logsumexp(query, everywhere(positive, axis_name), own, everywhere(own, axis_name), chunk=chunk)  # [B]
+  return average(jax.nn.softplus(total - jnp.sum(query * positive, -1)), axis_name)
 
 
 def siglip(image, text, *, scale, bias, chunk=None, axis_name=None):

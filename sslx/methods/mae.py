@@ -1,5 +1,7 @@
 """MAE (He et al., 2022): the encoder sees a quarter of the patches, a light decoder gives the pixels of the rest."""
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -15,22 +17,26 @@ CITE = r"""@inproceedings{he2022mae,
 
 
 class Coder(nn.Module):
-  """Encoder and decoder: x [B, H, W, C], mask [B, h, w] with `count` hidden -> (out [B, count, P], their places)."""
+  """Encoder and decoder: x [B, ...], mask [B, .., w] with `count` hidden -> (out [B, count, P], their places).
+
+  grid: (h, w), or (t, h, w) of a clip, whose mask is [B, t h, w]. P: numbers in a patch.
+  """
   encoder: nn.Module
   decoder: tuple
   count: int
+  grid: tuple
+  P: int
 
   @nn.compact
   def __call__(self, x, hide=None, train=False):
-    h, w = masked.grid(self.encoder, x)
     if hide is None:
-      hide = jnp.broadcast_to(jnp.arange(h * w).reshape(h, w) < self.count, (len(x), h, w))
+      hide = jnp.arange(math.prod(self.grid)).reshape(-1, self.grid[-1]) < self.count
+      hide = jnp.broadcast_to(hide, (len(x), *hide.shape))
     seen, hidden, _ = mask.split(hide, self.count)
     tokens = self.encoder.features(x, train, keep=seen)["tokens"]                       # [B, F + T - count, D]
     width, depth, heads_ = self.decoder
-    decoder = heads.TokenDecoder(self.encoder.patch**2 * x.shape[-1], width, depth, heads_, self.encoder.dtype,
-                                 self.encoder.base, name="decoder")
-    return decoder(tokens, seen, hidden, (h, w), train), hidden
+    decoder = heads.TokenDecoder(self.P, width, depth, heads_, self.encoder.dtype, self.encoder.base, name="decoder")
+    return decoder(tokens, seen, hidden, self.grid, train), hidden
 
 
 def make(encoder, *, ratio=0.75, normalise=True, width=512, depth=8, heads=16, aug=recipes.mae()):
@@ -44,7 +50,8 @@ def make(encoder, *, ratio=0.75, normalise=True, width=512, depth=8, heads=16, a
   """
   masked.needs_patches(encoder, "mae", "keep")
   number = masked.counted(ratio)
-  net = lambda x: Coder(encoder, (width, depth, heads), number(*masked.grid(encoder, x)))
+  net = lambda x: Coder(encoder, (width, depth, heads), number(*masked.grid(encoder, x)), masked.grid(encoder, x),
+                        encoder.patch**2 * x.shape[-1])
   views = masked.views(encoder, aug, lambda key, shape: mask.random_patches(key, shape, count=number(*shape[1:])))
 
   def init(rng, batch):

@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from sslx import checkpoint, data as datasets, encoders, errors, evaluate, log, train
+from sslx import checkpoint, config as configs, data as datasets, errors, evaluate, log, train
 from sslx.evaluate import split
 from sslx.transfer import choice, downstream, stages
 
@@ -25,7 +25,7 @@ def onto(config, source):
   c = config.copy_and_resolve_references().unlock()
   if "source" not in c.method:
     raise errors.UsageError(f"the method {c.method.name} is no transfer task: start from a config in configs/transfer")
-  c.encoder = encoders.options(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.spec["encoder"].items()})
+  configs.onto(c, record.spec, source)
   c.method.source, c.method.weights = os.path.abspath(source), downstream.digest(record.variables)
   if record.reads != "image":
     if "reads" not in c.method:
@@ -37,7 +37,6 @@ def onto(config, source):
   resized = getattr(importlib.import_module(c.method.name), "RESIZED", False)
   if resized and c.data.size == 0 and record.shape[0] == record.shape[1]:
     c.data.size = record.shape[0]
-  c.data.channels = 3 if record.shape[2] == 3 else 0
   return c.lock()
 
 

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from sslx import checkpoint, data, errors, evaluate
+from sslx import checkpoint, data, encoders, errors, evaluate
 from sslx.evaluate import raw
 
 ALLOWED = {"text": np.int32, "audio": np.float32, "video": np.float32}
@@ -52,3 +52,11 @@ def test_counts_of_tokens():
   assert found.shape == (3, 1024)
   np.testing.assert_allclose(found[0, [1, 3]], [1 / 3, 2 / 3])
   assert not found[1:].any()
+
+
+def test_raw_sound_is_what_the_encoder_sees():
+  source = data.load("digits_audio", split="test")
+  module = encoders.make("audio_resnet10", width=4, rate=4000, window=128, hop=64, mels=16)
+  x = source.batch(np.arange(300))["audio"]
+  found = raw.raw(x, checkpoint.of(module, {}, source))
+  np.testing.assert_allclose(found, module.picture(x.astype(np.float32) / 32767).reshape(300, -1), atol=1e-5)

@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import sys
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ import safetensors.numpy
 
 import sslx
 from sslx import arguments, checkpoint, cli, config, encoders, interop
-from sslx.interop import architectures, resnet
+from sslx.interop import architectures, resnet, vit
 from sslx.interop.table import to_theirs
 
 RNG = np.random.default_rng(0)
@@ -154,6 +155,34 @@ def test_the_encoder_is_found_where_the_source_puts_it(source, prefix, beside, t
   assert spec["encoder"]["stem"] == {"solo-learn": "small_pad2", "simclr": "small"}.get(source, "imagenet")
 
 
+@pytest.mark.parametrize(("source", "layout", "prefix", "heads"), [
+    ("timm", "timm", "", ["head.weight"]), ("torchvision", "torchvision", "", ["heads.head.weight"]),
+    ("dino", "timm", "teacher.backbone.", []), ("ibot", "timm", "state_dict.", ["masked_embed"]),
+    ("dinov2", "timm", "teacher.backbone.", ["mask_token"]), ("mae", "timm", "model.", ["decoder_pred.bias"]),
+    ("mocov3", "timm", "state_dict.module.base_encoder.", ["head.0.weight"]),
+    ("big_vision", "big_vision", "params/", ["head/bias"])])
+def test_a_vit_is_found_where_the_source_puts_it(source, layout, prefix, heads, tmp_path, capsys):
+  options = {"width": 8, "depth": 2, "heads": 2}
+  module = encoders.make("vit_ti", **options, patch=8, position="learned", grid=2,
+                         mlp="gelu_tanh" if source == "big_vision" else "gelu")
+  ours = {k: RNG.normal(0, 0.2, s).astype(np.float32) for k, s in architectures.shapes(module, (16, 16, 3)).items()}
+  if layout in vit.BARE:
+    ours["params/positions"][:, :1] = 0
+  theirs = to_theirs(vit.rows(module, layout, (16, 16, 3)), ours)
+  path = tmp_path / "net.npz"
+  np.savez(path, **{prefix + k: a for k, a in (theirs | {k: np.zeros(2, np.float32) for k in heads}).items()})
+  assert cli.main(["import", str(path), "--from", source, "--encoder", "vit_ti", "--workdir", str(tmp_path / "run"),
+                   "--size", "16", "--options", *(f"{k}={v}" for k, v in options.items())]) == 0
+  assert not heads or "heads, left out: " in capsys.readouterr().err
+  found = sslx.load_encoder(tmp_path / "run")
+  assert found.spec["source"]["from"] == source and len(found.spec["source"]["heads"]) == len(heads)
+  assert found.module.mean == interop.SOURCES[source].mean
+  x = RNG.random((2, 16, 16, 3), np.float32)
+  module = module.clone(mean=found.module.mean, std=found.module.std)
+  want = module.apply(checkpoint.nested(architectures.together(ours, module)), x, train=False)
+  np.testing.assert_allclose(features(found, x), want, rtol=1e-5, atol=1e-6)
+
+
 def test_bfloat16_becomes_float32(weights, tmp_path):
   arrays = checkpoint.read_safetensors(weights)[0]
   short = {k: a.astype(ml_dtypes.bfloat16) if a.ndim else a for k, a in arrays.items()}
@@ -265,10 +294,17 @@ def test_pytorch_files(weights, tmp_path, capsys):
   assert all(torch.equal(a, state[f"module.{k}"]) for k, a in again.items()) and len(again) == len(arrays) - 1
   torch.save({"state_dict": state, "code": Bomb()}, tmp_path / "bomb.pth")
   (tmp_path / "cut.pth").write_bytes((tmp_path / "a.pth").read_bytes()[:-1000])
-  for name, says in (("bomb", "could run code: nothing was executed"), ("cut", "damaged or not whole")):
-    assert cli.main(["import", str(tmp_path / f"{name}.pth"), "--encoder", "resnet10", "--workdir",
-                     str(tmp_path / "no"), *OPTIONS]) in (1, 2)
-    assert says in last(capsys)
+  (tmp_path / "plain.pth").write_bytes(pickle.dumps(Bomb()))
+  (tmp_path / "page.pth").write_text("<!DOCTYPE html>")
+  capsys.readouterr()
+  for name, code, says in (("bomb", 2, "could run code: nothing was executed"), ("cut", 1, "damaged or not whole"),
+                           ("plain", 2, "could run code: nothing was executed"), ("page", 1, "no file of PyTorch's")):
+    with warnings.catch_warnings(record=True, action="always") as heard:
+      assert cli.main(["import", str(tmp_path / f"{name}.pth"), "--encoder", "resnet10", "--workdir",
+                       str(tmp_path / "no"), *OPTIONS]) == code
+    assert not heard
+    out = capsys.readouterr().err.strip().splitlines()
+    assert len(out) == 1 and says in out[0]
 
 
 def test_stablehlo_gives_the_same_features_without_the_library(workdir, tmp_path):

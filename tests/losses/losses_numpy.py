@@ -112,6 +112,10 @@ def clip(image, text, scale):
   return (correct(logits) + correct(logits.T)) / 2
 
 
+def cola(query, positive):
+  return -np.mean([log_softmax(positive @ query[i])[i] for i in range(len(query))])
+
+
 def siglip(image, text, scale, bias):
   x, y, total = unit(image), unit(text), 0.0
   for i in range(len(x)):

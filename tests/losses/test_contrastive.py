@@ -33,6 +33,7 @@ LOSSES = {
   "dcl": (lambda z, h, **o: losses.dcl(z[0], z[1], temperature=h[0], **o), [0.2]),
   "supcon": (lambda z, h, **o: losses.supcon(z[0], LABELS, temperature=h[0], **o), [0.2]),
   "clip": (lambda z, h, **o: losses.clip(z[0], z[1], scale=h[0], **o), [5.0]),
+  "cola": (lambda z, h, **o: losses.cola(h[0] * z[0], z[1], **o), [0.7]),
   "siglip": (lambda z, h, **o: losses.siglip(z[0], z[1], scale=h[0], bias=h[1], **o), [5.0, -3.0]),
 }
 
@@ -89,7 +90,7 @@ def test_identical_views_and_collapse():
   same, collapsed = in32(np.stack([Z[0], Z[0]])), np.ones(Z.shape, np.float32)
   np.testing.assert_allclose(NTXENT(same, 0.5)[0], reference.ntxent(Z[0], Z[0], 0.5), rtol=1e-5)
   np.testing.assert_allclose(NTXENT(collapsed, 0.05)[0], np.log(13), rtol=1e-5)           # chance: 1 of 2B - 1
-  chance = {"info_nce": np.log(8), "dcl": np.log(12), "supcon": np.log(6), "clip": np.log(7)}
+  chance = {"info_nce": np.log(8), "dcl": np.log(12), "supcon": np.log(6), "clip": np.log(7), "cola": np.log(7)}
   for name, want in chance.items():
     f, h = LOSSES[name]
     np.testing.assert_allclose(jitted(f)(collapsed, h), want, rtol=1e-5)
@@ -123,6 +124,7 @@ def test_undefined_cases_are_refused():
                   (lambda: losses.dcl(one, one, temperature=1), "dcl needs at least two"),
                   (lambda: losses.supcon(one, jnp.ones(1, int), temperature=1), "supcon needs at least two"),
                   (lambda: losses.clip(one, one, scale=1), "clip needs at least two"),
+                  (lambda: losses.cola(one, one), "cola needs at least two"),
                   (lambda: losses.info_nce(one, one, none, temperature=1), "the queue is empty")):
     with pytest.raises(ValueError, match=what):
       f()

@@ -43,6 +43,7 @@ CASES = {
   "supcon": (lambda x, h: losses.supcon(x[0], LABELS, temperature=h[0]),
              lambda x, h: reference.supcon(x[0], LABELS, h[0]), [0.4]),
   "clip": (lambda x, h: losses.clip(x[0], x[1], scale=h[0]), lambda x, h: reference.clip(x[0], x[1], h[0]), [7.0]),
+  "cola": (lambda x, h: losses.cola(x[0], x[1]), lambda x, h: reference.cola(x[0], x[1]), []),
   "siglip": (lambda x, h: losses.siglip(x[0], x[1], scale=h[0], bias=h[1]),
              lambda x, h: reference.siglip(x[0], x[1], *h), [10.0, -3.0]),
   "negative_cosine": (lambda x, h: losses.negative_cosine(x[0], x[1]),

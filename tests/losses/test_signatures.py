@@ -42,6 +42,7 @@ def test_docstring_names_the_paper(name):
   ("ntxent", "(z1, z2, *, temperature, chunk=None, axis_name=None)"),
   ("dcl", "(z1, z2, *, temperature, chunk=None, axis_name=None)"),
   ("supcon", "(z, labels, *, temperature, chunk=None, axis_name=None)"),
+  ("cola", "(query, positive, *, chunk=None, axis_name=None)"),
   ("clip", "(image, text, *, scale, chunk=None, axis_name=None)"),
   ("siglip", "(image, text, *, scale, bias, chunk=None, axis_name=None)"), ("negative_cosine", "(p, z)"),
   ("barlow_twins", "(z1, z2, *, lambd=0.005, eps=1e-05, axis_name=None)"),

@@ -86,7 +86,7 @@ def test_mae_is_the_error_of_hidden_patches_and_sees_none_of_them():
   method = mae.make(encoder, width=8, depth=1, heads=2, aug=one)
   params, state, views = started(method)
   hide = np.asarray(views["mask"])
-  net = mae.Coder(encoder, (8, 1, 2), 18)
+  net = mae.Coder(encoder, (8, 1, 2), 18, (4, 6), 12)
   out, places = jax.jit(net.apply)({"params": params["net"]}, IMAGES, views["mask"])
   np.testing.assert_array_equal(places, [np.flatnonzero(m) for m in hide])
   loss = jax.jit(lambda image: method.loss(params, state, {**views, "image": image}, KEY, 0.0)[0])
