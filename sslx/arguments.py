@@ -131,9 +131,13 @@ def parser():
   p.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of images and of all draws (default: "
                  "0)")
 
-  p = command("data", "Data sets: `sslx data list`, `sslx data prepare folder:PATH --name flowers`.")
-  p.add_argument("action", choices=("prepare", "list"), metavar="prepare|list")
-  p.add_argument("source", nargs="?", metavar="NAME", help="folder:PATH or tfds:NAME, to prepare")
+  p = command("data", "Data sets: `sslx data list`, `sslx data prepare folder:PATH --name flowers`,\n"
+              "`sslx data tokenizer text:PATH --vocab 4096 --out FILE.json` (subwords, for data.tokenizer).")
+  p.add_argument("action", choices=("prepare", "list", "tokenizer"), metavar="prepare|list|tokenizer")
+  p.add_argument("source", nargs="?", metavar="NAME", help="folder:PATH or tfds:NAME, to prepare; text:PATH, to learn "
+                 "subwords from")
+  p.add_argument("--vocab", type=int, default=4096, metavar="N", help="tokenizer: number of subwords (default: 4096)")
+  p.add_argument("--out", metavar="FILE.json", help="tokenizer: the file to write")
   p.add_argument("--name", metavar="NAME", help="what the prepared set shall be called")
   p.add_argument("--dir", metavar="DIR", help="where prepared sets live (default: TFDS_DATA_DIR, else a cache folder)")
   p.add_argument("--on_error", default="raise", choices=("raise", "skip"), metavar="raise|skip",

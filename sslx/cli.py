@@ -171,6 +171,13 @@ def data(args):
                     str(len(r["classes"])) if r["classes"] else "", str(r["skipped"] or ""), r["path"])
     log.Console().print(table)
     return
+  if args.action == "tokenizer":
+    kind, _, path = (args.source or "").partition(":")
+    if kind != "text" or not args.out:
+      raise errors.UsageError("data tokenizer needs text:PATH, which it learns subwords from, and --out FILE.json")
+    log.say(f"written: {args.out}, {datasets.learn_tokenizer(path, args.out, args.vocab)} ids; use it with "
+            f"--config.data.tokenizer={args.out}")
+    return
   if not args.source:
     raise errors.UsageError("data prepare needs what to prepare: folder:PATH or tfds:NAME")
   with log.progress() as bar:

@@ -53,7 +53,7 @@ def default():
   c.method = ConfigDict({"name": "simclr"})            # methods.options(name, ...)
 
   c.optim = ConfigDict()
-  c.optim.name = "sgd"            # sgd | adamw | lars | lamb
+  c.optim.name = "sgd"            # sgd | adamw | lars | lamb | muon
   c.optim.lr = 0.1                # peak learning rate, at the reference batch if `scale` is not none
   c.optim.scale = "none"          # none | linear | sqrt: lr * (batch_size / reference_batch) or its square root
   c.optim.reference_batch = 256
@@ -65,7 +65,7 @@ def default():
   c.optim.layer_decay = 1.0       # rate of each block of the encoder, as a share of the next one's (fine-tuning)
   c.optim.trust_clip = False      # lars: kernels never move faster than by plain SGD (LARC)
   c.optim.momentum = 0.9          # sgd and lars
-  c.optim.b2 = 0.999              # adamw and lamb
+  c.optim.b2 = 0.999              # adamw and lamb; muon, for what is no matrix
   c.optim.clip = 0.0              # global norm that gradients are clipped to; 0 = off
   c.optim.critic_rate = 1.0       # an adversary's learning rate, as a share of the others'
 

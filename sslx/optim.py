@@ -65,6 +65,32 @@ def scale_by_trust_ratio(coefficient=0.001, rate=None):
   return optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)
 
 
+def orthogonal(x):
+  """x [..., A, B] with its singular values brought to about 1 (0.7 to 1.2), by five Newton-Schulz iterations."""
+  tall = x.shape[-2] > x.shape[-1]
+  x = jnp.swapaxes(x, -1, -2) if tall else x
+  x = x / jnp.maximum(jnp.linalg.norm(x, axis=(-2, -1), keepdims=True), 1e-12)
+  for _ in range(5):
+    a = x @ jnp.swapaxes(x, -1, -2)
+    x = 3.4445 * x + (2.0315 * a @ a - 4.775 * a) @ x
+  return jnp.swapaxes(x, -1, -2) if tall else x
+
+
+def scale_by_muon(momentum=0.95):
+  """Muon (Jordan et al., 2024): updates [.., A, B] are `orthogonal` of Nesterov's momentum by sqrt(max(1, B / A))."""
+  def update(updates, trace, params=None):
+    trace = jax.tree.map(lambda m, u: momentum * m + u, trace, updates)
+    one = lambda m, u: orthogonal(u + momentum * m) * max(1, u.shape[-1] / u.shape[-2]) ** 0.5
+    return jax.tree.map(one, trace, updates), trace
+  return optax.GradientTransformation(lambda params: jax.tree.map(jnp.zeros_like, params), update)
+
+
+def matrices(params):
+  """"matrix" for parameters of two dimensions, the first axis of scanned layers apart, else "other"."""
+  return jax.tree_util.tree_map_with_path(
+      lambda path, p: "matrix" if p.ndim - stacked(path) == 2 else "other", params)
+
+
 def decayed_weights(c, total_steps):
   """Adds weight_decay * kernel to the update; with `decay_final` the share goes there along half a cosine."""
   if c.decay_final is None:
@@ -127,7 +153,9 @@ def _named(c, rate, total_steps):
       "lars": lambda: optax.chain(decay(), scale_by_trust_ratio(rate=rate if c.trust_clip else None), step(),
                                   optax.trace(c.momentum)),
       "lamb": lambda: optax.chain(optax.scale_by_adam(b2=c.b2, eps=1e-6), decay(),
-                                  scale_by_trust_ratio(coefficient=1.0), step())}
+                                  scale_by_trust_ratio(coefficient=1.0), step()),
+      "muon": lambda: optax.chain(optax.partition(
+          {"matrix": scale_by_muon(), "other": optax.scale_by_adam(b2=c.b2)}, matrices), decay(), step())}
   if c.name not in makers:
     raise errors.unknown("optimizer", c.name, makers)
   return makers[c.name]()

@@ -68,6 +68,22 @@ def vit(c, variant):
   return c
 
 
+def text(variant):
+  """The ConfigDict of a method that reads text, its method still to be named: Muon, a small transformer over bytes.
+
+  text: yours, data.name still to be set, 1,000 steps of 64; tiny: digits drawn in letters, 30 steps.
+  """
+  if variant not in ("text", "tiny"):
+    raise errors.unknown("variant", variant, ("text", "tiny"))
+  c, small = config.default(), variant == "tiny"
+  c.total_steps, c.batch_size = (30, 64) if small else (1000, 64)
+  c.data.name = "digits_text" if small else "text:PATH"
+  c.encoder = encoders.options("text_ti", **{"width": 16, "depth": 2, "heads": 2} if small else {"depth": 4})
+  c.optim.name, c.optim.lr, c.optim.weight_decay, c.optim.warmup = "muon", 0.02, 0.01, 0.05
+  c.checkpoint.every, c.log.every = (10, 5) if small else (200, 20)
+  return c
+
+
 AUDIOS = {  # encoder: its options in tiny, those in audio
     "audio_resnet10": ({"width": 4, "stem": "small"}, {"width": 16}),
     "audio_vit_ti": ({"patch": 4, "width": 16, "depth": 2, "heads": 2, "base": 10.0},

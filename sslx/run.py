@@ -10,7 +10,7 @@ import subprocess
 
 import jax
 
-from sslx import checkpoint, config as configs, data, errors
+from sslx import checkpoint, config as configs, data, errors, tokens
 from sslx.version import __version__
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scikit-learn")
@@ -45,6 +45,8 @@ def resolve(config, examples, extend=None):
     raise errors.UsageError("data.unlabelled brings the rest along where data.labels takes some: set data.labels, too")
   if c.data.labels and os.path.exists(os.path.expanduser(c.data.labels)):
     c.data.labels = os.path.abspath(os.path.expanduser(c.data.labels))
+  if os.path.exists(os.path.expanduser(c.data.get("tokenizer", ""))):
+    c.data.tokenizer = os.path.abspath(os.path.expanduser(c.data.tokenizer))
   if c.data.dir:
     c.data.dir = os.path.abspath(os.path.expanduser(c.data.dir))
   if c.precision == "bfloat16" and c.encoder and c.encoder.get("dtype") is None:
@@ -53,7 +55,10 @@ def resolve(config, examples, extend=None):
 
 
 def fill(config, examples, classes):
-  """Sets what a method must know of the data, num_examples and num_classes, where the config leaves it at 0."""
+  """Sets what a method must know of the data, num_examples and num_classes, where the config leaves it at 0.
+
+  A method and an encoder of text get the tokenizer of the data, and its vocabulary.
+  """
   known = {"num_examples": examples, "num_classes": classes}
   for option, value in known.items():
     if config.method.get(option) == 0:
@@ -61,6 +66,10 @@ def fill(config, examples, classes):
         raise errors.UsageError(f"the method {config.method.name} learns from labels, and these data have none: "
                                 "choose another method, or other data")
       config.method[option] = value
+  if "tokenizer" in config.method:
+    config.method.tokenizer = config.data.tokenizer
+  if config.encoder.get("vocab") == 0:
+    config.encoder.vocab = tokens.coder(config.data.tokenizer).vocab
 
 
 def prefer_determinism(config):

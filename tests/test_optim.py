@@ -86,6 +86,28 @@ def test_lamb():
   close(moved(c), rule(step, 0, c))
 
 
+def test_muon():
+  """Matrices by Newton and Schulz's polynomial on the singular values of the momentum, all else by Adam."""
+  c = conf(name="muon", lr=0.02, weight_decay=0.3, b2=0.95)
+  def step(g, p, memory, rate, t):
+    if p.ndim == 1:
+      memory["m"] = 0.9 * memory.get("m", 0) + 0.1 * g
+      memory["v"] = 0.95 * memory.get("v", 0) + 0.05 * g**2
+      return -rate * memory["m"] / (1 - 0.9**t) / (np.sqrt(memory["v"] / (1 - 0.95**t)) + 1e-8)
+    memory["b"] = 0.95 * memory.get("b", 0) + g
+    u, s, v = np.linalg.svd(g + 0.95 * memory["b"], full_matrices=False)
+    s = s / np.sqrt(np.sum(s**2))
+    for _ in range(5):
+      s = 3.4445 * s - 4.775 * s**3 + 2.0315 * s**5
+    assert (s > 0.5).all() and (s < 1.3).all()
+    return -rate * ((u * s) @ v + 0.3 * p)                                                # [4, 3]: not longer for it
+  close(moved(c), rule(step, 0, c))
+  wide = optim.orthogonal(jnp.asarray(RNG.normal(size=(2, 3, 5))))                        # stacked: each by itself
+  assert np.abs(np.linalg.svd(wide, compute_uv=False) - 1).max() < 0.5
+  tx, x = optim.scale_by_muon(), jnp.asarray(RNG.normal(size=(3, 12)))
+  np.testing.assert_allclose(tx.update(x, tx.init(x))[0], 2 * optim.orthogonal(x), rtol=1e-5)
+
+
 def test_trust_ratio_at_its_limits():
   tx = optim.scale_by_trust_ratio(rate=lambda count: 0.2)
   move = lambda u, p: np.asarray(tx.update(jnp.asarray(u), tx.init(None), jnp.asarray(p))[0])
@@ -96,7 +118,7 @@ def test_trust_ratio_at_its_limits():
   np.testing.assert_allclose(optim.scale_by_trust_ratio().update(one, 0, 0 * one)[0], one)     # zeros can be left
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw", "lars", "lamb"])
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lars", "lamb", "muon"])
 def test_zero_gradients_decay_kernels_alone(name):
   still = jax.tree.map(np.zeros_like, GRADS[0])
   out = moved(conf(name=name, lr=0.1, weight_decay=0.5), [still] * 3)

@@ -2,8 +2,8 @@
 
   sslx transfer --config configs/transfer/classify.py:digits --from runs/simclr --workdir runs/digits --strategy linear
 
-variants: digits, cifar10, tiny; `--config.data.name=folder:photos` for images of your own. The encoder is that of
---from; what moves is --strategy.
+variants: digits, cifar10, tiny; `--config.data.name=folder:photos` for images of your own; text, whose data.name is to
+be set. The encoder is that of --from; what moves is --strategy.
 """
 
 from sslx import errors, methods, presets
@@ -11,8 +11,13 @@ from sslx.augment import recipes
 
 
 def get_config(arg="digits"):
-  if arg not in ("digits", "cifar10", "tiny"):
-    raise errors.unknown("variant", arg, ("digits", "cifar10", "tiny"))
+  if arg not in ("digits", "cifar10", "tiny", "text"):
+    raise errors.unknown("variant", arg, ("digits", "cifar10", "tiny", "text"))
+  if arg == "text":
+    c = presets.text(arg)
+    c.method = methods.options("sslx.transfer.classify")
+    c.optim.name, c.optim.lr, c.total_steps, c.online_probe = "adamw", 5e-4, 300, False
+    return c
   c = presets.make(arg)
   aug = (recipes.options("mae", scale=(0.3, 1.0), interpolation="bilinear") if arg == "cifar10" else
          recipes.options("handwriting"))

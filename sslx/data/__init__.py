@@ -14,6 +14,7 @@ from sslx.data import boxes, decode, masks, memory, prepared, source as sources,
 from sslx.data.loader import arrays as arrays, batches as batches, drawn as drawn, parts as parts
 from sslx.data.prepared import directory as directory
 from sslx.data.source import Source as Source, beside as beside, from_array as from_array, numbered as numbered
+from sslx.data.text import learn_tokenizer as learn_tokenizer
 
 BUILT_IN = ("digits", "fashion_mnist", *toy.SETS)
 FILES = ("folder", "npz", "masks", "boxes", "text", "audio", "video")                             # KIND:PATH

@@ -115,14 +115,19 @@ class Block(nn.Module):
   qk_norm: bool = False
 
   @nn.compact
-  def __call__(self, x, angle=None, drop=None):
-    """angle: of rotary positions, [1 or B, T, D / heads / 2]; drop: probability that an example skips a branch."""
+  def __call__(self, x, angle=None, drop=None, mask=None, dropout=None):
+    """angle: of rotary positions, [1 or B, T, D / heads / 2]; drop: probability that an example skips a branch.
+
+    mask: [1 or B, 1 or T, T], True where a token (second axis) sees another; dropout: share of each branch's numbers
+    that are dropped.
+    """
     wide, width = jnp.result_type(float), x.shape[-1]
     dense = lambda n, name: nn.Dense(n, dtype=self.dtype, param_dtype=wide, name=name,
                                      kernel_init=nn.initializers.xavier_uniform())
     norm = lambda name: nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, param_dtype=wide, name=name)
 
     def branch(y, name):
+      y = y if dropout is None else nn.Dropout(dropout, deterministic=False)(y)
       if self.layer_scale:
         y = y * self.param(name, nn.initializers.constant(self.layer_scale), (width,), wide).astype(y.dtype)
       if drop is not None:
@@ -136,7 +141,7 @@ class Block(nn.Module):
     if self.is_mutable_collection("attention") and not self.is_initializing():
       scores = jnp.einsum("bhd,bthd->bht", *(a.astype(wide) for a in (q[:, 0], k))) / (width // self.heads) ** 0.5
       self.sow("attention", "token", jax.nn.softmax(scores), reduce_fn=lambda _, new: new)
-    y = attend(q, k, v).reshape(x.shape)
+    y = attend(q, k, v, mask).reshape(x.shape)
     x = x + branch(dense(width, "proj")(y), "scale1")
     y, hidden = norm("norm2")(x), self.hidden or 4 * width
     if self.mlp == "swiglu":

@@ -17,7 +17,7 @@ RESIZED = True               # images are brought to the size of the pretraining
 
 
 class Classifier(nn.Module):
-  """x [B, H, W, C] -> logits [B, K]. still: the encoder runs as in evaluation, and its features are standardised.
+  """x [B, ...] -> logits [B, K]. still: the encoder runs as in evaluation, and its features are standardised.
 
   layer: the stage whose mean over space is classified, "" for the representation.
   """
@@ -44,7 +44,7 @@ class Classifier(nn.Module):
 
 
 def make(encoder, *, source="", weights="", strategy="linear", layer="", num_classes=0, mixup=0.0, cutmix=0.0,
-         smoothing=0.0, ema=0.0, aug=recipes.mae()):
+         smoothing=0.0, ema=0.0, reads="image", aug=recipes.mae()):
   """A classifier on `encoder`, trained with cross-entropy.
 
   Args:
@@ -54,25 +54,30 @@ def make(encoder, *, source="", weights="", strategy="linear", layer="", num_cla
     mixup, cutmix: alpha of the mix of pairs (Zhang et al., 2018; Yun et al., 2019), 0 for none; with both, each image
       gets one of the two.
     smoothing: of the labels.
-    aug: (key, image) -> view; each image is seen once a step.
+    reads: what the encoder does, image, text, audio or video; a run fills it in.
+    aug: (key, image) -> view; each image is seen once a step. Other data are seen as they are, and unmixed.
   """
+  if reads != "image" and (mixup or cutmix):
+    raise errors.UsageError(f"mixup and cutmix are for images, and the encoder reads {reads}: leave them at 0")
   still = stages.parse(strategy)[0] == "linear"
   check_layer(layer, strategy)
   net = Classifier(encoder, num_classes, layer, still)
 
   def views(rng, batch):
     r_aug, r_mix = jax.random.split(rng)
-    image = recipes.views(aug, r_aug, batch["image"], number=1)[0][:, 0]
-    target = optax.smooth_labels(jax.nn.one_hot(batch["label"], num_classes, dtype=image.dtype), smoothing)
-    image, target = mixed(r_mix, image, target, mixup, cutmix)
-    return {"image": image, "target": target, "label": batch["label"]}
+    x, label = batch[reads], batch["label"]
+    target = optax.smooth_labels(jax.nn.one_hot(label, num_classes, dtype=float), smoothing)
+    if reads == "image":
+      x, target = mixed(r_mix, recipes.views(aug, r_aug, x, number=1)[0][:, 0], target, mixup, cutmix)
+    return {reads: x if reads == "text" else augment.to_float(x), "target": target, "label": label}
 
   def objective(z, views):
     loss = optax.softmax_cross_entropy(z, views["target"].astype(z.dtype)).mean()
     return loss, {"accuracy": (z.argmax(-1) == views["label"]).mean(dtype=z.dtype)}
 
+  show = (lambda z, views: {"view": views["image"]}) if reads == "image" else None
   return downstream.make(net, views, objective, source=source, weights=weights, strategy=strategy, ema=ema,
-                         show=lambda z, views: {"view": views["image"]})
+                         reads=(reads, "label"), show=show)
 
 
 def check_layer(layer, strategy):
@@ -100,7 +105,7 @@ def prepare(config, train, test):
   """A UsageError where there are no labels to learn from or to test with."""
   for name, source in (("training", train), ("test", test)):
     if source.labels is None:
-      raise errors.UsageError(f"the {name} images of {source.name} have no labels: classification needs them for both")
+      raise errors.UsageError(f"the {name} set of {source.name} has no labels: classification needs them for both")
 
 
 def measure(predict, train, test, options):

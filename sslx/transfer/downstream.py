@@ -20,20 +20,21 @@ def make(net, views, objective, *, source, weights, strategy, ema=0.0, reads=("i
 
   Args:
     net: a Flax module whose part "encoder" is the encoder, called (x, train).
-    views: (rng, batch) -> {"image": [B, H, W, C], ...}.
+    views: (rng, batch) -> {what the encoder reads, "image": [B, H, W, C] or another: its array, ...}.
     source: the run, or the folder of an encoder or checkpoint, that the pretrained weights are of.
     weights: `digest` of what is found there, or "" for whatever it is.
     strategy: one of stages.STRATEGIES but auto.
     ema: share of the old average of the weights that is kept a step, less in the first steps; 0 for no average.
+    reads: the batch keys it needs, what the encoder reads first.
     show: (output of net, views) -> {name: images} for the report, or None.
   """
-  kind, _ = stages.parse(strategy)
+  (kind, _), key = stages.parse(strategy), reads[0]
   if kind == "auto":
     raise errors.UsageError("strategy auto is for sslx transfer to resolve: give linear, freeze=K, finetune, copy=K")
   still, copied = stages.frozen(strategy), stages.copied(strategy)
 
   def init(rng, batch):
-    params, stats = base.init(net, rng, batch["image"])
+    params, stats = base.init(net, rng, batch[key])
     stages.check(params["encoder"], strategy)
     if kind != "scratch":
       found = pretrained(source, weights)
@@ -62,7 +63,7 @@ def make(net, views, objective, *, source, weights, strategy, ema=0.0, reads=("i
       state["count"] += 1
     stats = whole(params["net"], state["stats"], state["frozen"])
     with stages.standing(still):
-      out, stats = base.forward(net, stats.pop("params"), stats, views["image"], rng=rng)
+      out, stats = base.forward(net, stats.pop("params"), stats, views[key], rng=rng)
     parts = {c: stages.divided(v, still)[0] for c, v in stats.items()}
     state["stats"] = {c: v for c, v in parts.items() if v}
     value, metrics = objective(out, views)
@@ -73,9 +74,9 @@ def make(net, views, objective, *, source, weights, strategy, ema=0.0, reads=("i
     return whole(moving, stats, state["frozen"])
 
   def encoder(params, state):
-    return {"image": {c: v["encoder"] for c, v in kept(params, state).items() if "encoder" in v}}
+    return {key: {c: v["encoder"] for c, v in kept(params, state).items() if "encoder" in v}}
 
-  pictures = show and (lambda params, state, views: show(net.apply(kept(params, state), views["image"]), views))
+  pictures = show and (lambda params, state, views: show(net.apply(kept(params, state), views[key]), views))
   return base.Method(init, views, loss, encoder, reads=reads, show=pictures,
                      project=lambda params, state: (net, kept(params, state)))
 

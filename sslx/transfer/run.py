@@ -18,7 +18,8 @@ SCRATCH = "scratch"          # the folder of the comparison, in the run's own
 def onto(config, source):
   """A copy of a transfer config for the pretrained encoder at `source`, a run's workdir or what load_encoder takes.
 
-  It takes over the encoder and its options, the channels and, where data.size is 0, the size of the images.
+  It takes over the encoder and its options, the channels and, where data.size is 0, the size of the images; of other
+  data their length, rate and tokenizer.
   """
   record = checkpoint.load_encoder(source)
   c = config.copy_and_resolve_references().unlock()
@@ -26,6 +27,13 @@ def onto(config, source):
     raise errors.UsageError(f"the method {c.method.name} is no transfer task: start from a config in configs/transfer")
   configs.onto(c, record.spec, source)
   c.method.source, c.method.weights = os.path.abspath(source), downstream.digest(record.variables)
+  if record.reads != "image":
+    if "reads" not in c.method:
+      raise errors.UsageError(f"the encoder in {source} reads {record.reads}, and {c.method.name} needs images: take "
+                              "configs/transfer/classify.py")
+    c.method.reads = record.reads
+    c.data.update({k: v for k, v in record.spec["config"]["data"].items() if k in datasets.OTHERS})
+    return c.lock()
   resized = getattr(importlib.import_module(c.method.name), "RESIZED", False)
   if resized and c.data.size == 0 and record.shape[0] == record.shape[1]:
     c.data.size = record.shape[0]
@@ -111,8 +119,8 @@ def predictor(folder):
 
 
 def outputs(predict, source):
-  """The predictor's output [N, ...] for all images of a Source, read in parts."""
-  return np.concatenate([predict(part["image"]) for part in datasets.parts(source, IMAGES)])
+  """The predictor's output [N, ...] for all examples of a Source, read in parts."""
+  return np.concatenate([predict(part[source.key]) for part in datasets.parts(source, IMAGES)])
 
 
 def rows(record):

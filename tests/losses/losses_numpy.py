@@ -245,6 +245,13 @@ def smooth_l1(predicted, target, weight, beta):
   return total / sum(weight)
 
 
+def cross_entropy(logits, token, weight):
+  """Place by place, from the probabilities."""
+  share = np.exp(logits - logits.max(-1, keepdims=True))
+  share = share / share.sum(-1, keepdims=True)
+  return -sum(w * np.log(p[t]) for p, t, w in zip(share, token, weight, strict=True)) / sum(weight)
+
+
 def gan_critic(real, fake):
   return -np.mean([log_sigmoid(v) for v in real.ravel()]) - np.mean([log_sigmoid(-v) for v in fake.ravel()])
 

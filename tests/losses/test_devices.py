@@ -38,6 +38,7 @@ def arguments(f, w, x, queue=None):
            "student": z[:, 0], "teacher": z[:, 1], "center": w[0],
            "predicted": z[:, 0], "target": z[:, 1], "weight": jnp.abs(x[:, 0, 0]),
            "scores": z[:, 0] if f is losses.sinkhorn else z.swapaxes(0, 1), "negatives": negatives,
+           "logits": z[:, 0], "token": (10 * jnp.abs(x[:, 0, 0])).astype(int) % 3,
            "labels": (10 * jnp.abs(x[:, 0, 0])).astype(int) % 3, "key": jax.random.key(0),
            "temperature": 0.3, "scale": 5.0 * w[0, 0]**2, "bias": -2.0 * w[0, 1]**2}
   needed = {k for k, p in inspect.signature(f).parameters.items() if p.default is p.empty}

@@ -71,6 +71,8 @@ CASES = {
                   lambda x, h: reference.weighted_l1(x[0], x[1], WEIGHT), []),
   "smooth_l1": (lambda x, h: losses.smooth_l1(x[0], x[1], WEIGHT, beta=h[0]),
                 lambda x, h: reference.smooth_l1(x[0], x[1], WEIGHT, h[0]), [0.8]),
+  "cross_entropy": (lambda x, h: losses.cross_entropy(x[0] * h[0], LABELS, WEIGHT),
+                    lambda x, h: reference.cross_entropy(x[0] * h[0], LABELS, WEIGHT), [1.5]),
   "gan_critic": (lambda x, h: losses.gan_critic(x[0], x[1]), lambda x, h: reference.gan_critic(x[0], x[1]), []),
   "gan_generator": (lambda x, h: losses.gan_generator(x[0]), lambda x, h: reference.gan_generator(x[0]), []),
   "koleo": (lambda x, h: losses.koleo(x[0]), lambda x, h: reference.koleo(x[0]), []),

@@ -193,5 +193,21 @@ def test_the_config_names_a_task(source):
 def test_labels_are_needed(source):
   c, image = conf(source), np.zeros((8, 8, 1), np.uint8)
   bare = data.given([{"image": image}])
-  with pytest.raises(errors.UsageError, match="the test images of given have no labels"):
+  with pytest.raises(errors.UsageError, match="the test set of given has no labels"):
     classify.prepare(c, data.load("digits"), bare)
+
+
+def test_text(tmp_path):
+  """An encoder of text is tuned on labelled text; a frozen block drops nothing out and stays the same to the bit."""
+  bert = CONFIG.replace("transfer/classify", "bert")
+  train.train(config.override(config.load(bert), FEW), tmp_path / "bert")
+  c = config.override(transfer.onto(config.load(CONFIG), tmp_path / "bert"), [*FEW, "--config.data.name=digits_text"])
+  c.method.strategy = "freeze=1"
+  result = transfer.transfer(c, tmp_path / "run", scratch=False)
+  logits = transfers.outputs(transfers.predictor(tmp_path / "run"), test := data.load("digits_text", split="test"))
+  assert result["runs"]["freeze=1"]["accuracy"] == np.mean(logits.argmax(-1) == test.labels)
+  old, new = (checkpoint.load_encoder(tmp_path / name).variables["params"] for name in ("bert", "run"))
+  moved = {k for k in old if not all(map(np.array_equal, jax.tree.leaves(old[k]), jax.tree.leaves(new[k])))}
+  assert moved == {"block2", "norm"}
+  with pytest.raises(errors.UsageError, match="mixup and cutmix are for images"):
+    transfer.transfer(config.override(c, ["--config.method.mixup=0.2"]), tmp_path / "mixed")

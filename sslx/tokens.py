@@ -1,0 +1,84 @@
+"""Text as ids and back: its bytes, or the subwords of a file of the tokenizers library. 0 is padding."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable
+
+import numpy as np
+
+from sslx import errors
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Coder:
+  """vocab: number of ids, padding among them; encode: bytes -> ids int32 [T]; decode: ids [T] -> str, without padding.
+
+  starts: bool [vocab], the ids with which a new word begins: white space, or a subword that has it in front.
+  """
+  vocab: int
+  encode: Callable
+  decode: Callable
+  starts: np.ndarray
+
+
+@functools.lru_cache(maxsize=8)
+def coder(name="bytes"):
+  """The Coder of "bytes" (byte b is id b + 1) or of a tokenizers file (its i is i + 1); UsageError for a bad file."""
+  if name == "bytes":
+    starts = np.isin(np.arange(257) - 1, list(b" \n\t\r"))
+    return Coder(257, lambda text: np.frombuffer(text, np.uint8).astype(np.int32) + 1, _of_bytes, starts)
+  if not os.path.isfile(name):
+    raise errors.UsageError(f"no such tokenizer: {name}; give bytes, or the JSON file of a tokenizer")
+  try:
+    found = library().Tokenizer.from_file(str(name))
+  except Exception as e:                                     # the library raises bare Exceptions
+    if isinstance(e, errors.UsageError):
+      raise
+    raise errors.UsageError(f"{name} is no file of the tokenizers library: {errors.first_line(e)}") from e
+  words = [None] + [found.id_to_token(i) for i in range(found.get_vocab_size())]
+  pieces = any((w or "").startswith("##") for w in words)    # WordPiece marks what goes on, others what begins
+  starts = np.array([bool(w) and (not w.startswith("##") if pieces else w[0] in "ĠĊĉč▁") for w in words])
+  return Coder(len(words), functools.partial(_encoded, found, name), functools.partial(_decoded, found), starts)
+
+
+def train(texts, vocab, out):
+  """Trains byte-level BPE (Sennrich et al., 2016) on strings and writes it to `out`; all bytes are among the subwords.
+
+  vocab: number of ids, padding among them, at least 257; there may be fewer in the end.
+  """
+  if vocab < 257:
+    raise errors.UsageError(f"a vocabulary of {vocab} ids: 256 bytes and padding are 257 already")
+  lib = library()
+  found = lib.Tokenizer(lib.models.BPE())
+  found.pre_tokenizer, found.decoder = lib.pre_tokenizers.ByteLevel(add_prefix_space=False), lib.decoders.ByteLevel()
+  found.train_from_iterator(texts, lib.trainers.BpeTrainer(
+      vocab_size=vocab - 1, show_progress=False, initial_alphabet=lib.pre_tokenizers.ByteLevel.alphabet()))
+  found.save(str(out))
+
+
+def library():
+  """The tokenizers library, or a UsageError that says how to get it."""
+  try:
+    import tokenizers
+  except ImportError as e:
+    raise errors.UsageError("subwords need the tokenizers library: pip install 'sslx[text]'") from e
+  return tokenizers
+
+
+def _of_bytes(ids):
+  ids = np.asarray(ids)
+  return (ids[(ids > 0) & (ids < 257)] - 1).astype(np.uint8).tobytes().decode(errors="replace")
+
+
+def _encoded(found, name, text):
+  try:
+    lines = text.decode().splitlines(keepends=True)
+  except UnicodeDecodeError as e:
+    raise errors.UsageError(f"the text is not UTF-8, which {name} needs ({e.reason}): use tokenizer=bytes") from e
+  parts = [np.array(e.ids, np.int32) for e in found.encode_batch(lines, add_special_tokens=False)]
+  return np.concatenate([np.zeros(0, np.int32), *parts]) + 1
+
+
+def _decoded(found, ids):
+  return found.decode([int(i) - 1 for i in ids if i], skip_special_tokens=False)
