@@ -132,7 +132,7 @@ def table(rows):
          "2,000 held-out images (sampling deviation 1.1 points). kNN (k = 20) and a linear probe read the frozen",
          f"representation; fine-tuned is after {TUNING['steps']} supervised steps of {TUNING['batch']} of all layers.",
          "*Gain* is over the same encoder at random initialisation, treated alike, seed by seed: fine-tuned, that is",
-         "training from scratch. A gain within its deviation is none. Seconds are those that pretraining took.",
+         "training from scratch. A gain within its deviation is none. Seconds: pretraining, on a core that is shared.",
          "These are minutes of training where the papers have 800 epochs of ImageNet: no ranking of the methods.",
          "In pictures of normalised targets, mean and contrast of hidden patches are the image's, not predicted.", "",
          f"| method | seeds | steps | seconds | {' | '.join(f'{n} | gain' for n in MEASURES.values())} |",
