@@ -21,6 +21,6 @@ def get_config(arg="digits"):
     c.method = methods.options("ijepa", width=width, depth=depth, heads=heads, momentum=0.99,
                                aug=presets.aug(arg, "ijepa"))
     if arg != "cifar10":
-      c.method.aug.jitter_p, c.method.normalise = 0.0, "batch"     # crops and nothing else; no target in common
+      c.method.aug.jitter_p = 0.0                            # crops and nothing else
     c.optim.lr = 1e-3
   return c
