@@ -87,9 +87,11 @@ def table(rows):
          "without area are left out. Seconds on one CPU core that other work shared.", "",
          f"| strategy | seed | AP50 | AP | {' | '.join(f'AP50, {c}' for c in classes)} | seconds |",
          "|" + "---|" * (5 + len(classes))]
-  out += [f"| {r['strategy']} | {r['seed']} | {100 * r['ap50']:.1f} ± {100 * r['standard_error']:.1f} | "
-          f"{100 * r['ap']:.1f} | {' | '.join(f'{100 * r['classes'][c]:.1f}' for c in classes)} | {r['seconds']:.0f} |"
-          for r in rows]
+  percent = lambda v: f"{100 * v:.1f}"
+  for r in rows:
+    cells = [r["strategy"], r["seed"], f"{percent(r['ap50'])} ± {percent(r['standard_error'])}", percent(r["ap"]),
+             *(percent(r["classes"][c]) for c in classes), f"{r['seconds']:.0f}"]
+    out.append(f"| {' | '.join(map(str, cells))} |")
   return "\n".join(out) + f"""
 
 From left to right: the true boxes, and those found by {' and '.join(STRATEGIES)}, from a score of {detect.SHOWN} on; a
