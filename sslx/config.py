@@ -188,7 +188,8 @@ def onto(c, spec, where):
   if not spec["encoder"]:
     raise errors.UsageError(f"the encoder in {where} is an object of a user's own: start from it in Python")
   c.encoder = encoders.options(**{k: tuple(v) if isinstance(v, list) else v for k, v in spec["encoder"].items()})
-  c.data.channels = 3 if spec["shape"][2] == 3 else 0
+  image = spec.get("data", {}).get("key", "image") == "image"
+  c.data.channels = 3 if image and spec["shape"][2] == 3 else 0
 
 
 FREE = ("mesh", "checkpoint", "log", "evaluate", "stop", "data.name", "data.workers",

@@ -43,7 +43,7 @@ def test_uniform_and_exp():
   np.testing.assert_allclose(exact.exp(x), np.exp(x), rtol=3e-6)
 
 
-@pytest.mark.parametrize("images, height, width", [(16, 17, 24), (8, 32, 32)])
+@pytest.mark.parametrize("images, height, width", [(16, 17, 24), pytest.param(8, 32, 32, marks=pytest.mark.slow)])
 def test_views_of_optimized_code(images, height, width):
   """SimCLR's whole stack, compiled as in a run: one device and eight, of one or two images each, to the bit."""
   x = RNG.integers(0, 256, (images, height, width, 3), np.uint8)

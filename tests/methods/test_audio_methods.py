@@ -84,6 +84,7 @@ def test_restored_sound_is_measured(resnet):
   assert audio_restoration.distance(noisy, CLEAN, **sizes) > 0.1
 
 
+@pytest.mark.slow
 def test_restoration_starts_and_learns(resnet):
   method = methods.make("audio_restoration", resnet, snr=(0.0, 0.0), width=4)
   params, state = jax.jit(method.init)(KEY, BATCH)

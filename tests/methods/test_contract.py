@@ -97,7 +97,7 @@ def test_gradients_and_descent_on_fixed_views(run):
     assert descended(["critic"])[1] < critics
 
 
-@quick(("moco", "deepcluster"))
+@quick(("moco",))
 def test_saved_and_restored_is_the_same_run(run, tmp_path):
   straight, _ = run.go(run.start(), range(6))
   half, _ = run.go(run.start(), range(3))
@@ -122,7 +122,7 @@ def test_encoder_is_deterministic(run):
   assert np.array_equal(first, second)
 
 
-@quick(("simclr", "context_encoder"))
+@quick(("simclr",))
 def test_two_devices_give_the_same_step(run):
   c = run.config.copy_and_resolve_references().unlock()
   c.mesh.data = 2

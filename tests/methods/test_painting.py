@@ -129,6 +129,7 @@ def test_rare_colors_weigh_more():
   np.testing.assert_allclose(colorization.weights(jnp.asarray(prior), 1.0), 1, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_colorization_by_squared_error_and_of_grey_images():
   method = colorization.make(small(), objective="l2", reduce=2, width=4, aug=one)
   wide = np.concatenate([IMAGES, IMAGES[:, ::-1]], 2)                                   # not square

@@ -49,6 +49,7 @@ def test_starts_as_the_bicubic_image(factor):
   np.testing.assert_allclose(metrics["l2"], value)
 
 
+@pytest.mark.slow
 def test_generator_critic_and_judge_are_apart():
   views, parts = make().views(KEY, {"image": IMAGES}), {}
   for name, progress, options in (("l2", 1.0, {"objective": "l2"}), ("early", 0.4, {}),

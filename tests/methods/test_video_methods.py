@@ -31,7 +31,8 @@ class Frames(nn.Module):
     return {"stage1": grid, "grid": grid, "frames": frames, "tokens": frames, "pooled": frames.mean(1)}
 
 
-@pytest.mark.parametrize("recipe", [recipes.simclr(), recipes.dino(small=1, small_size=4)])
+@pytest.mark.parametrize("recipe", [
+    recipes.simclr(), pytest.param(recipes.dino(small=1, small_size=4), marks=pytest.mark.slow)])
 def test_a_clip_is_augmented_alike_in_all_frames(recipe):
   still = RNG.random((3, 1, 12, 12, 3), np.float32).repeat(4, 1)
   views = recipes.views(video.alike(recipe), KEY, still)

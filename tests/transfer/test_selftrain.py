@@ -49,7 +49,8 @@ def test_losses_against_numpy():
   np.testing.assert_allclose(selftrain.entropy(jnp.asarray(weak)), -(guess * np.log(guess)).sum(-1).mean(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", selftrain.KINDS)
+@pytest.mark.parametrize("kind", [k if k == "fixmatch" else pytest.param(k, marks=pytest.mark.slow)
+                                  for k in selftrain.KINDS])
 def test_a_run_of_each_kind(source, tmp_path, kind):
   c = conf(source, f"--config.method.kind={kind}", "--config.total_steps=4", "--config.checkpoint.every=4",
            "--config.method.threshold=0.1")
