@@ -8,6 +8,7 @@ import wave
 import numpy as np
 from PIL import Image
 
+from sslx import tokens
 from sslx.report import figures
 
 SMALL, LARGE = 96, 128                   # pixels: smaller images are enlarged, larger ones reduced
@@ -55,7 +56,8 @@ def crisp(shape):
 
 def picture(key, x, tokenizer="bytes"):
   """One example of a Source of that key (image, video, audio or text) as a data URI."""
-  return {"image": thumbnail, "video": film, "audio": sound, "text": lambda x: text(letters(x, tokenizer))}[key](x)
+  read = lambda ids: text(tokens.coder(tokenizer).decode(ids))
+  return {"image": thumbnail, "video": film, "audio": sound, "text": read}[key](x)
 
 
 def film(clip):
@@ -86,14 +88,6 @@ def player(samples, rate):
     file.setframerate(int(rate))
     file.writeframes(x.astype("<i2").tobytes())
   return "data:audio/wav;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def letters(tokens, tokenizer="bytes"):
-  """The text of tokens."""
-  if tokenizer == "bytes":
-    return bytes(int(t) - 1 for t in tokens if 0 < t <= 256).decode("utf-8", "replace")
-  from sslx.data import text as texts
-  return texts.decode(tokens, tokenizer)
 
 
 def text(line):

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as xml
 import numpy as np
 from PIL import Image
 
-from sslx import data
+from sslx import data, tokens
 from sslx.report import looks
 
 
@@ -41,6 +41,11 @@ def test_sound_shows_the_frequency_and_plays():
 def test_text_is_a_drawing_of_its_lines():
   drawing = xml.fromstring(content(looks.text("a <b> & c\n" + 40 * "x" + "\x00")))
   assert [row.text for row in drawing[1:]] == ["a <b> & c", 32 * "x", 8 * "x" + "\ufffd"]
-  tokens = data.load("digits_text")[3]["text"]
-  assert looks.letters(tokens).split("\n")[5] == " .####  "
-  assert looks.picture("text", tokens).startswith("data:image/svg+xml")
+
+
+def test_tokens_are_shown_as_text(tmp_path):
+  lines = lambda uri: [row.text for row in xml.fromstring(content(uri))[1:]]
+  assert lines(looks.picture("text", data.load("digits_text")[3]["text"]))[5] == " .####  "
+  tokens.train(["so it goes"], 300, tmp_path / "bpe.json")
+  ids = tokens.coder(str(tmp_path / "bpe.json")).encode(b"it goes so")
+  assert lines(looks.picture("text", np.append(ids, [0, 0]), str(tmp_path / "bpe.json"))) == ["it goes so"]
