@@ -11,7 +11,7 @@ from sslx import checkpoint, errors
 from sslx.data import decode
 
 
-def embed(encoder, images, *, batch_size=256, layer=None):
+def embed(encoder, images, *, batch_size=None, layer=None):
   """Features of images under an encoder record: numpy float32 [N, D], in the order of the images.
 
   images: an array [N, H, W, C], or a list of arrays [h, w] or [h, w, C] of any sizes; uint8, uint16, floats in [0, 1].
@@ -20,10 +20,12 @@ def embed(encoder, images, *, batch_size=256, layer=None):
   at 1/2, 1/4 or 1/8; that is a grey level or two away from its full pixels.) For an encoder that reads text, audio or
   video: an array [N, *encoder.shape] of int32 tokens, of int16 or floats in [-1, 1], of what images are.
   layer: None for the representation, or a name of the encoder's features, averaged over space or tokens if it has any.
+  batch_size: examples in a forward pass; None for 256, or fewer of long texts, as attention takes their length squared.
   A batch is split over all devices if they divide it. The last batch is padded: one compile for one encoder, size and
   batch_size, kept for later calls.
   """
   images, ready = taken(images, encoder)
+  batch_size = usual(encoder) if batch_size is None else batch_size
   if batch_size < 1:
     raise errors.UsageError(f"batch_size is {batch_size}; it must be at least 1")
   batches, variables = placement(batch_size, encoder.variables)
@@ -41,6 +43,11 @@ def embed(encoder, images, *, batch_size=256, layer=None):
       out.append(np.asarray(pending, np.float32))
     pending = y
   return np.concatenate([*out, np.asarray(pending, np.float32)])[:len(images)]
+
+
+def usual(encoder):
+  """How many examples go through an encoder at once."""
+  return min(256, max(1, 2**22 // encoder.shape[0] ** 2)) if reads(encoder) == "text" else 256
 
 
 def compiled(module, layer):

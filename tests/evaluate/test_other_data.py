@@ -7,6 +7,7 @@ import pytest
 
 from sslx import checkpoint, data, encoders, errors, evaluate
 from sslx.evaluate import raw
+from sslx.evaluate.embed import usual
 
 ALLOWED = {"text": np.int32, "audio": np.float32, "video": np.float32}
 
@@ -44,6 +45,12 @@ def test_embedded_and_evaluated(key):
     evaluate.embed(encoder, x[:, 1:])
   with pytest.raises(errors.UsageError, match="text is int32 tokens"):
     evaluate.embed(encoder, x.astype(np.float32 if key == "text" else np.int32))
+
+
+def test_long_texts_go_through_few_at_once():
+  for length, count in ((72, 256), (128, 256), (1024, 4), (4096, 1)):
+    encoder = checkpoint.Encoder(None, None, (length,), {"data": {"key": "text"}})
+    assert usual(encoder) == count
 
 
 def test_counts_of_tokens():
