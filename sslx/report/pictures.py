@@ -73,8 +73,9 @@ def drawn(saved, step, tree, method, config, source, names):
       if isinstance(x, base.Text):
         strips += [(name, [looks.text(line) for line in x.lines[:COLUMNS]])] if draw == 0 else []
         continue
-      if isinstance(x, base.Sound) and draw == 0:
-        sounds.append((name, [looks.player(v, x.rate) for v in plain(x.samples[:FEW])]))
+      if isinstance(x, base.Sound):
+        sounds += [(name, [looks.player(v, x.rate) for v in plain(x.samples[:FEW])])] if draw == 0 else []
+        continue
       cell, x = look(x)
       if x.ndim == 2 and draw == 0 and cell is None:
         rows = None if labels is None or len(x) % n else np.tile(labels[index], len(x) // n)
@@ -102,11 +103,8 @@ def drawn(saved, step, tree, method, config, source, names):
 
 def look(x):
   """(how one of them is drawn, or None, x on the host) of what a method's `show` gives."""
-  if isinstance(x, base.Sound):
-    return looks.sound, plain(x.samples)
   x = plain(x)
   return {4: looks.thumbnail, 5: looks.film}.get(x.ndim), x
-
 
 
 def plain(x):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sslx import errors
+from sslx import config, data, errors
+from sslx.methods import base
 from sslx.report import figures, looks, pictures, space
 
 
@@ -139,3 +140,18 @@ def test_pictures_over_training_are_those_that_the_network_changes():
     np.testing.assert_allclose(x, images * step / 100)
   one = types.SimpleNamespace(steps=lambda: [100])
   assert not pictures.over_training(one, 100, {"params": 100, "state": {}}, method, images, 4)[1]
+
+
+def test_what_a_method_of_sound_shows():
+  source = data.load("digits_audio", split="test")
+  shown = lambda params, state, views: {
+      "lines": base.Text(["so it goes"]), "tone": base.Sound(views["audio"] / 32767, 4000),
+      "clip": np.zeros((len(views["audio"]), 3, 8, 8, 1))}
+  method = types.SimpleNamespace(reads=("audio",), views=lambda key, batch: batch, show=shown)
+  saved, tree = types.SimpleNamespace(steps=lambda: [4]), {"params": {}, "state": {}}
+  found = pictures.drawn(saved, 4, tree, method, config.default(), source, {i: str(i) for i in range(10)})
+  assert found["columns"][:2] == ["original", "clip"] and "tone" not in found["columns"]
+  (name, players), = found["sounds"]
+  assert name == "tone" and len(players) == pictures.FEW and players[0].startswith("data:audio/wav")
+  (_, drawn), = found["strips"]
+  assert drawn == [looks.text("so it goes")]
