@@ -73,7 +73,7 @@ def parser():
   p.add_argument("--step", metavar="N|best", help="a checkpoint in place of the final encoder")
   p.add_argument("--read", default="h", choices=("h", "z"), metavar="h|z", help="the representation (default), or the "
                  "projection that the loss compares")
-  p.add_argument("--batch", type=int, default=256, metavar="N", help="images a forward pass (default: 256)")
+  p.add_argument("--batch", type=int, metavar="N", help="examples a forward pass (default: 256, fewer of long texts)")
 
   p = command("search", "Find the images of a data set that are most like one or several: writes a page.\n\n"
               "sslx search --workdir runs/mine --image cat.jpg dog.png\n"

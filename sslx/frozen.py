@@ -9,6 +9,7 @@ from rich.progress import TextColumn
 
 from sslx import checkpoint, data as datasets, evaluate as evaluation, log, train as training
 from sslx.augment import recipes
+from sslx.evaluate.embed import usual
 
 IMAGES = 1024                # on the host at once
 
@@ -78,7 +79,7 @@ def view_pair(config, source):
   return [jax.device_get(large[:, i]) for i in range(2)]
 
 
-def embed(encoder, out, *, data=None, split="test", layer=None, batch_size=256):
+def embed(encoder, out, *, data=None, split="test", layer=None, batch_size=None):
   """Writes embeddings, labels, index and paths of a data set, however large, to an .npz file; how many there are."""
   source = load_data(encoder, data, split)
   arrays = {"embeddings": None, "index": np.arange(len(source), dtype=np.int32)}
@@ -86,6 +87,7 @@ def embed(encoder, out, *, data=None, split="test", layer=None, batch_size=256):
     arrays["labels"] = source.labels
   if source.paths is not None:
     arrays["paths"] = np.asarray(source.paths)
+  batch_size = usual(encoder) if batch_size is None else batch_size
   size = max(1, IMAGES // max(1, batch_size)) * max(1, batch_size)                # whole batches, but for the last
   with log.progress(TextColumn("{task.completed}/{task.total}")) as bar:
     task = bar.add_task("embedding", total=len(source))

@@ -146,6 +146,8 @@ def _kind(name, dir):
   if colon and kind in ("tfds", *FILES):
     if not path:
       raise errors.UsageError(f"'{name}' is not whole: write {kind}:{'NAME' if kind == 'tfds' else 'PATH'}")
+    if path == "PATH":
+      raise errors.UsageError(f"data.name is still '{name}': set it to where your data lie, {kind}:FOLDER_OR_FILE")
     return kind, path if kind == "tfds" else os.path.expanduser(path)
   if name in BUILT_IN:
     return name, None

@@ -169,7 +169,7 @@ class Embedder(TransformerMixin, BaseEstimator):
   encoder: an encoder record, or the workdir of a run, whose encoder is loaded when first used.
   """
 
-  def __init__(self, encoder, *, layer=None, batch_size=256):
+  def __init__(self, encoder, *, layer=None, batch_size=None):
     self.encoder = encoder
     self.layer = layer
     self.batch_size = batch_size

@@ -38,6 +38,7 @@ def test_options_that_cannot_be(options, match):
 
 
 @pytest.mark.parametrize(("name", "match"), [
+    ("text:PATH", "data.name is still 'text:PATH': set it to where your data lie, text:FOLDER_OR_FILE"),
     ("digit", "unknown data set 'digit': did you mean digits"), ("folder:", "write folder:PATH"),
     ("npz:nowhere.npz", "no such file: nowhere.npz"), ("no.such", "no such module"), ("tfds:A B", "write tfds:NAME")])
 def test_names_that_cannot_be(name, match, tmp_path):
