@@ -79,8 +79,11 @@ def build(config):
   return encoder, methods.make(name, encoder, **options)
 
 
-def load(config, split):
-  """The data of a config: its "train" or "test" split."""
+def load(config, split, rest=False):
+  """The data of a config: its "train" or "test" split; of data.labels the labelled examples.
+
+  rest: with data.unlabelled all training examples, see data.beside.
+  """
   c = config.data
   if c.name == "given":
     raise errors.UsageError("the data were given as an object, or the encoder was imported: name a set, --data NAME")
@@ -96,7 +99,7 @@ def load(config, split):
   if not few:
     return source
   index = splits.labelled(few, source.labels, config.seed)
-  return datasets.beside(source, index) if c.get("unlabelled") else source.take(index)
+  return datasets.beside(source, index) if rest and c.get("unlabelled") else source.take(index)
 
 
 def check_reads(method, batch):
@@ -147,7 +150,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
     errors.Stopped: SIGTERM or SIGINT asked the run to end; all is saved, the same call goes on.
   """
   run.prefer_determinism(config)
-  source = load(config, "train") if data is None else datasets.given(data)
+  source = load(config, "train", rest=True) if data is None else datasets.given(data)
   config = run.resolve(config, len(source), extend)
   total, size, mesh = config.total_steps, config.batch_size, make_mesh(config)
   if jax.process_count() > 1:

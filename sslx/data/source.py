@@ -105,15 +105,16 @@ def subset(source, limit, seed):
 
 
 def beside(source, index):
-  """A Source of all examples without their labels, and of labelled ones beside them: {key, "labelled", "label"}.
+  """A Source of all examples without labels, and of labelled ones beside them: {key, "labelled", "class"}.
 
-  The labelled examples at positions index [n] are taken in turn, so that each comes equally often.
+  The labelled examples at positions index [n] are taken in turn, so that each comes equally often; their classes are
+  numbered from 0 on. It has no `labels`, so nothing can take those of the one for the other's.
   """
-  few = source.take(index)
+  few, _ = numbered(source.take(index))
   partner = np.arange(len(source)) % len(few)
-  return dataclasses.replace(
-      source, read=functools.partial(_beside, source, few, partner), rows=np.arange(len(source)),
-      labels=few.labels[partner], paths=None, fingerprint=digest(source.fingerprint.encode(), np.asarray(index)))
+  mark = digest(source.fingerprint.encode(), np.asarray(index))
+  return dataclasses.replace(source, read=functools.partial(_beside, source, few, partner), rows=np.arange(len(source)),
+                             labels=None, paths=None, fingerprint=mark)
 
 
 def coloured(source, channels):
@@ -170,8 +171,8 @@ def _repeated(read, channels, rows):
 
 def _beside(source, few, partner, rows):
   """All examples of some rows, and the labelled ones beside them."""
-  key = source.key
-  return {**source.read(source.rows[rows]), "labelled": few.read(few.rows[partner[rows]])[key]}
+  at = partner[rows]
+  return {**source.read(source.rows[rows]), "labelled": few.read(few.rows[at])[source.key], "class": few.labels[at]}
 
 
 def _stack(sequence, rows):

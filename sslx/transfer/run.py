@@ -63,8 +63,7 @@ def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log
   labelled, test, used = train.load(c, "train"), train.load(c, "test"), positions(c)
   task, path = importlib.import_module(c.method.name), pathlib.Path(workdir) / "transfer.json"
   task.prepare(c, labelled, test)
-  count = len(labelled) if used is None else len(used)
-  record = {"task": c.method.name.rpartition(".")[2], "source": c.method.source, "labels": count}
+  record = {"task": c.method.name.rpartition(".")[2], "source": c.method.source, "labels": len(labelled)}
   if c.method.strategy == "auto":
     record["choice"] = decided(c, labelled, path)
   record |= {"strategy": c.method.strategy, "layer": c.method.get("layer", ""), "runs": {}}
@@ -107,7 +106,7 @@ def positions(config):
   if not config.data.labels:
     return None
   whole = config.copy_and_resolve_references()
-  whole.data.labels, whole.data.unlabelled = "", False
+  whole.data.labels = ""
   return split.labelled(config.data.labels, train.load(whole, "train").labels, config.seed)
 
 

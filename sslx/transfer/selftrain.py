@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from sslx import errors
@@ -39,7 +40,7 @@ def make(encoder, *, source="", weights="", strategy="finetune", num_classes=0, 
     known = pair(r_known, batch["labelled"][:number])[:, 0]
     free = pair(r_free, batch["image"])
     parts = [known, free[:, 0], free[:, 1]] if kind == "fixmatch" else [known, free[:, 0]]
-    return {"image": jnp.concatenate(parts), "label": batch["label"][:number]}
+    return {"image": jnp.concatenate(parts), "label": batch["class"][:number]}
 
   def objective(z, views):
     n = len(views["label"])
@@ -54,7 +55,7 @@ def make(encoder, *, source="", weights="", strategy="finetune", num_classes=0, 
     return loss + weight * free, metrics | {"unsupervised": free}
 
   return downstream.make(net, views, objective, source=source, weights=weights, strategy=strategy, ema=ema,
-                         reads=("image", "labelled", "label"), show=lambda z, views: {"view": views["image"]})
+                         reads=("image", "labelled", "class"), show=lambda z, views: {"view": views["image"]})
 
 
 def pseudo(weak, strong, threshold):
@@ -71,8 +72,9 @@ def entropy(z):
 
 
 def prepare(config, train, test):
-  """A UsageError where there are no labels, or nothing beside what is labelled."""
+  """Fills in the number of classes; a UsageError where there are no labels, or nothing beside what is labelled."""
   classify.prepare(config, train, test)
   if not config.data.unlabelled:
     raise errors.UsageError("self-training learns from images without labels too: set data.labels (10%, 5 a class or a "
                             "file) and data.unlabelled=True")
+  config.method.num_classes = len(np.unique(train.labels))

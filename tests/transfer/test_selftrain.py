@@ -23,18 +23,20 @@ def source(tmp_path_factory):
 def test_labelled_examples_stand_beside_all_others():
   whole = data.load("digits")
   c = config.load("configs/transfer/selftrain.py:tiny")
-  both = train.load(c, "train")
+  both = train.load(c, "train", rest=True)
   assert len(both) == len(whole) and both.fingerprint != whole.fingerprint
   batch = both.batch(np.arange(len(both)))
   assert np.array_equal(batch["image"], whole.batch(np.arange(len(whole)))["image"])
   pairs, count = np.unique(batch["labelled"].reshape(len(both), -1), axis=0, return_counts=True)
-  assert len(pairs) == 50 and np.ptp(count) <= 1 and np.bincount(batch["label"]).min() > 140
+  assert len(pairs) == 50 and np.ptp(count) <= 1 and np.bincount(batch["class"]).min() > 140
   truth = {x.tobytes(): y for x, y in zip(whole.batch(np.arange(1437))["image"], whole.labels, strict=True)}
-  assert all(truth[x.tobytes()] == y for x, y in zip(batch["labelled"], batch["label"], strict=True))
+  assert all(truth[x.tobytes()] == y for x, y in zip(batch["labelled"], batch["class"], strict=True))
   again = both.batch([7, 3])
   assert np.array_equal(again["labelled"], batch["labelled"][[7, 3]])
   c.data.labels = "4"
-  assert train.load(c, "train").fingerprint != both.fingerprint
+  assert train.load(c, "train", rest=True).fingerprint != both.fingerprint
+  assert both.labels is None and "label" not in batch     # nobody takes one image's label for the other's
+  assert len(train.load(c, "train")) == 40                # what a probe or a report sees is labelled
 
 
 def test_losses_against_numpy():
