@@ -70,12 +70,12 @@ class Log:
       self.also(record)
 
   def train(self, step, metrics):
-    """A record of the step's own metrics with images/s since the last one, and the progress bar."""
+    """A record of the step's own metrics with examples/s since the last one, and the progress bar."""
     now = time.monotonic()
     rate = (step - self.done) * self.unit / max(1e-9, now - self.tick)
     self.write(step, {**metrics, "images_per_s": rate})
     health = " ".join(f"{k} {metrics[k]:.3f}" for k in ("z_std", "h_std", "online_accuracy") if k in metrics)
-    note = f"loss {metrics['loss']:.4f} {health} {rate:.0f} images/s"
+    note = f"loss {metrics['loss']:.4f} {health} {rate:.0f} examples/s"
     self.bar.update(self.task, completed=step, note=note)
     if not console.is_terminal:
       left = (self.total - step) * (now - self.tick) / max(1, step - self.done)
@@ -83,7 +83,7 @@ class Log:
     self.tick, self.done = now, step
 
   def pause(self, seconds):
-    """Leaves `seconds` of evaluation or saving out of images/s."""
+    """Leaves `seconds` of evaluation or saving out of examples/s."""
     self.tick += seconds
 
   def losses(self):

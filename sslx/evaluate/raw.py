@@ -56,7 +56,7 @@ def log_mel(samples, picture):
 
 
 FORMS = {"text": counts, "audio": log_mel, "video": mean_frame}
-NAMES = {"image": "raw pixels", "text": "token counts", "audio": "log-mel", "video": "mean frame"}
+NAMES = {"image": "raw pixels", "text": "token counts", "audio": "log-mel spectrograms", "video": "mean frames"}
 
 
 def principal(train_x, test_x, width):

@@ -109,7 +109,7 @@ def changed(run, source):
   then = run["environment"]["data"]
   if then.get("fingerprint") in (None, source.fingerprint):
     return None
-  return (f"The training data have changed since the run: {then['examples']:,} images (fingerprint "
+  return (f"The training data have changed since the run: {then['examples']:,} examples (fingerprint "
           f"{then.get('fingerprint')}) then, {len(source):,} ({source.fingerprint}) now. The pictures below "
           "show the data as they are now.")
 

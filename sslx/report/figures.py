@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 from PIL import Image
 
-CONTENDERS = {"encoder": "Encoder", "random": "Random initialisation", "raw": "Raw pixels"}
+CONTENDERS = {"encoder": "Encoder", "random": "Random initialisation", "raw": "Raw data"}
 MARKERS = {"encoder": "o", "random": "s", "raw": "^"}
 PALETTES = {  # the contenders' colours are also in report.html.jinja
     "light": {"ink": "#1c2430", "muted": "#5b6673", "grid": "#e3e7ec", "face": "#ffffff",

@@ -96,7 +96,7 @@ def drawn(saved, step, tree, method, config, source, names):
               "rows": [(name, classes[row], cells_of(name, row)) for name in learnt
                        for row in range(0, len(picked), -(-len(picked) // FEW))]}
   return {"columns": columns, "rows": list(zip(classes, cells, strict=True)), "matrices": matrices, "strips": strips,
-          "sounds": sounds, "training": training, "step": step, "images": n, "draws": draws,
+          "sounds": sounds, "training": training, "step": step, "count": n, "draws": draws,
           "crisp": source.key == "image" and looks.crisp(source.shape),
           "note": looks.channels(source.shape[2]) if source.key == "image" else None}
 

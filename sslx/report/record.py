@@ -3,20 +3,23 @@
 import math
 import pathlib
 
-from sslx import checkpoint, errors, log
+from sslx import checkpoint, errors, evaluate, log
 
 PASSING = ("step", "loss", "grad_norm", "lr", "images_per_s", "online_accuracy", "knn", "rankme", "feature_std")
+KINDS = {  # key of the data: what an example is called, several, and the contender that sees them as they are
+    key: {"one": one, "many": f"{one}s", "raw": evaluate.RAW[key]}
+    for key, one in (("image", "image"), ("text", "text"), ("audio", "recording"), ("video", "clip"))}
 
 
 def read(workdir):
   """{"workdir", "path", "config", "environment", "records", "evaluation", "others", "total", "exported", "last",
-  "finished", "transfer"}.
+  "finished", "transfer", "kind"}.
 
   evaluation: that of the run's own data, of the final encoder if there is one, or None; others: all other ones, of
   evaluation.json; total: the planned steps;
   exported: the step of encoder/, or None; last: the newest step that left a trace; finished: the encoder is the run's
-  last word; transfer: transfer.json, for a task on a pretrained encoder, or None. Raises errors.UsageError for a folder
-  that is not a run's, errors.RunError for a file that cannot be read.
+  last word; transfer: transfer.json, for a task on a pretrained encoder, or None; kind: of KINDS. Raises
+  errors.UsageError for a folder that is not a run's, errors.RunError for a file that cannot be read.
   """
   path = pathlib.Path(workdir)
   if not path.is_dir():
@@ -38,7 +41,8 @@ def read(workdir):
   ended = exported is not None and exported >= last and (exported >= total or config.get("stop", {}).get("plateau"))
   return {"workdir": str(workdir), "path": path, "config": config, "environment": environment, "records": records,
           "evaluation": evaluation, "others": others, "total": total, "exported": exported, "last": last,
-          "finished": bool(ended), "transfer": optional(path / "transfer.json")}
+          "finished": bool(ended), "transfer": optional(path / "transfer.json"),
+          "kind": KINDS[environment["data"].get("key", "image")]}
 
 
 def series(records, key):

@@ -59,9 +59,9 @@ def maps(space, names, seed):
   """{"charts": [(title, chart)], "legend": [(name, colour)], "points": N} of the test images."""
   labels, n = space["test"][1], len(space["test"][0])
   if n < 10:
-    raise errors.UsageError(f"{n} test images are too few for a map")
+    raise errors.UsageError(f"{n} test examples are too few for a map")
   if space["encoder"][1].std(0).max() < 1e-6:
-    raise errors.UsageError("all test images have the same embedding (the encoder has collapsed), so there is no map")
+    raise errors.UsageError("all test examples have the same embedding (the encoder has collapsed), so there is no map")
   charts = []
   for name, title in space["titles"].items():
     x = principal(space[name][1], 50)

@@ -14,7 +14,7 @@ HEALTH = {  # measure: (title, digits, what it says)
     "effective_rank_share": ("Effective rank, share", 3, "the same as a share of all dimensions"),
     "alpha_req": ("Spectral decay", 2, "alpha of the eigenvalues: about 1 is good, near 0 is flat, large is collapsed"),
     "uniformity": ("Uniformity", 2, "how evenly the sphere is filled: 0 is collapsed, the lower the better"),
-    "alignment": ("Alignment", 3, "squared distance of two views of an image: 0 is perfect, unless all is collapsed")}
+    "alignment": ("Alignment", 3, "squared distance of two views of the same: 0 is perfect, unless all is collapsed")}
 CURVES = {  # key: (title, what it says, options of figures.curve)
     "loss": ("Loss", "of the task, on the batch of that step", {}),
     "accuracy": ("Accuracy", "on the training batch", {"percent": True}),
@@ -22,8 +22,8 @@ CURVES = {  # key: (title, what it says, options of figures.curve)
     "z_std": ("Spread of the projection", "1 is even, 0 is collapsed", {"floor": 0}),
     "lr": ("Learning rate", "warm-up, then decay", {"floor": 0}),
     "grad_norm": ("Gradient norm", "spikes are a sign of trouble", {"floor": 0}),
-    "images_per_s": ("Images a second", "evaluation and saving left out", {"floor": 0}),
-    "knn": ("kNN during the run", "on test images", {"percent": True}),
+    "images_per_s": ("Examples a second", "evaluation and saving left out", {"floor": 0}),
+    "knn": ("kNN during the run", "on test data", {"percent": True}),
     "rankme": ("Effective rank during the run", "near 1 is collapsed", {"floor": 0}),
     "feature_std": ("Feature spread during the run", "of the representation: 1 is even, 0 is collapsed", {"floor": 0})}
 PROTOCOLS = {"knn": "kNN", "linear": "Linear probe", "few_label": "Few labels", "health": "Health",
@@ -85,7 +85,7 @@ def stage_charts(evaluation):
 def curves(records):
   """[{"title", "text", "chart", "alt"}] of every number that was logged."""
   out = []
-  own = lambda k: "the method's own measure" + (" on held-out images" if k.startswith("test_") else "")
+  own = lambda k: "the method's own measure" + (" on held-out data" if k.startswith("test_") else "")
   extra = {k: (k.replace("_", " "), own(k), {}) for k in record.others(records)}
   for key, (title, text, options) in (CURVES | {k: v for k, v in extra.items() if k not in CURVES}).items():
     steps, values = record.series(records, key)

@@ -19,8 +19,8 @@ def of(run):
   """What `verdict.of` gives, for a run with a transfer.json: did pretraining help?"""
   found = run["transfer"]
   strategy, runs = found["strategy"], found["runs"]
-  out = {"status": "unknown", "paragraphs": [f"{found['labels']:,} labelled training images; pretrained encoder: "
-                                              f"{found['source']}."], "next": [], "tiles": []}
+  out = {"status": "unknown", "next": [], "tiles": [], "paragraphs": [
+      f"{found['labels']:,} labelled training {run['kind']['many']}; pretrained encoder: {found['source']}."]}
   if found.get("choice"):
     out["paragraphs"].append(f"The strategy was chosen: {found['choice']['why']}.")
   if strategy not in runs:
@@ -34,7 +34,8 @@ def of(run):
   error = sum(r["standard_error"] ** 2 for r in runs.values()) ** 0.5
   if abs(gain) <= SURE * error:
     return out | {"status": "mixed", "headline":
-                  f"Hardly: {100 * gain:+.1f} points of {name}, which may be chance (which images were tested)."}
+                  f"Hardly: {100 * gain:+.1f} points of {name}, which may be chance (which {run['kind']['many']} were "
+                  "tested)."}
   return out | {"status": "good" if gain > 0 else "bad", "headline":
                 f"{'Yes' if gain > 0 else 'No'}: {strategy} is {100 * abs(gain):.1f} points of {name} "
                 f"{'above' if gain > 0 else 'below'} the same network from scratch."}
@@ -51,7 +52,7 @@ def tables(found):
           if any(m in r for r in runs.values())]
   classes = list(dict.fromkeys(c for r in runs.values() for c in r.get("classes", {})))
   each = [row(c, [r.get("classes", {}).get(c) for r in runs.values()]) for c in classes]
-  return [(t, list(runs), part) for t, part in (("On test images, in percent", rows), ("Each class, in percent", each))
+  return [(t, list(runs), part) for t, part in (("On test data, in percent", rows), ("Each class, in percent", each))
           if part]
 
 

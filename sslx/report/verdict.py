@@ -19,15 +19,15 @@ def of(run):
   if collapsed(health):
     status, headline = "bad", "No: the representation has collapsed."
   elif results:
-    status, headline = judged(results)
+    status, headline = judged(results, run["kind"]["raw"])
   elif run["evaluation"] is not None and health:
     status, headline = "unknown", "It looks healthy, but without labels nobody can say how useful it is."
   else:
     status, headline = "unknown", "Not evaluated yet, so nobody can say."
   if not run["finished"]:
     headline = f"{headline[:-1]} (the run is not finished)."
-  parts = ([*accuracy(results), *(unevaluated(run) if not results else ())],
-           [*healthy(health), *loss(run), *ending(run)], advice(status, results, health, run))
+  parts = ([*accuracy(results, run["kind"]["raw"]), *(unevaluated(run) if not results else ())],
+           [*healthy(health, run["kind"]["many"]), *loss(run), *ending(run)], advice(status, results, health, run))
   return {"status": status, "headline": headline, "paragraphs": [text for p in parts if (text := " ".join(p))],
           "next": list(commands(run)), "tiles": tiles(run, results, health)}
 
@@ -66,36 +66,36 @@ def tally(results, baseline):
   return signs.count(1), signs.count(-1)
 
 
-def judged(results):
-  """(status, headline) of comparisons."""
+def judged(results, raw):
+  """(status, headline) of comparisons; raw: what the data as they are are called."""
   n, (won, lost), (gained, _) = len(results), tally(results, "raw"), tally(results, "random")
   if any("random" in r for r in results) and not gained:
     return "bad", "No: the encoder is no better than the same network without any training."
   if not any("raw" in r for r in results):
-    return "mixed", "It has learned something; how it compares with raw pixels was not measured."
+    return "mixed", f"It has learned something; how it compares with {raw} was not measured."
   if not won and lost:
-    return "bad", f"Not yet: the encoder has learned something, but raw pixels do better in {lost} of {n} comparisons."
+    return "bad", f"Not yet: the encoder has learned something, but {raw} do better in {lost} of {n} comparisons."
   if not won:
-    return "mixed", "Not yet: the encoder has learned something, but it does not beat raw pixels."
+    return "mixed", f"Not yet: the encoder has learned something, but it does not beat {raw}."
   if lost:
-    return "mixed", f"Partly: the encoder beats raw pixels in {won} of {n} comparisons, and they beat it in {lost}."
+    return "mixed", f"Partly: the encoder beats {raw} in {won} of {n} comparisons, and they beat it in {lost}."
   if any(r["over"].get("raw", (0, 0))[1] > 0 for r in results if r["protocol"] != "few_label"):
     return "good", "Yes: the pretraining worked."
   return "good", "Yes: the pretraining worked, and it shows where labels are few."
 
 
-def accuracy(results):
+def accuracy(results, raw):
   """Sentences: the fewest labels, all of them, and how often which side wins."""
   few = [r for r in results if r["protocol"] == "few_label"]
   full = [r for p in ("linear", "knn") for r in results if r["protocol"] == p]
   for r in few[:1] + full[:1]:
-    names = {"raw": "raw pixels", "random": "the same encoder at random initialisation"}
+    names = {"raw": raw, "random": "the same encoder at random initialisation"}
     parts = [f"{100 * abs(margin):.1f} points {'above' if margin >= 0 else 'below'} {names[b]}"
              + ("" if sign else " (which may be chance)") for b, (margin, sign) in r["over"].items()]
     text = f"{setting_words(r)} the encoder reaches {percent(r['encoder'])} accuracy"
     yield f"{text[0].upper()}{text[1:]}" + (f": {' and '.join(parts)}." if parts else ".")
   counts = [f"{won} against {name}" + (f" (and loses {lost})" if lost else "") for b, name in (
-      ("raw", "raw pixels"), ("random", "the untrained encoder")) for won, lost in [tally(results, b)]
+      ("raw", raw), ("random", "the untrained encoder")) for won, lost in [tally(results, b)]
       if any(b in r for r in results)]
   if len(results) > 2 and counts:
     yield f"Of {len(results)} comparisons, counting what is more than chance, it wins {' and '.join(counts)}."
@@ -121,16 +121,16 @@ def measured(run):
 
 
 def collapsed(health):
-  """Whether all images have (nearly) the same embedding, or all lie on one line."""
+  """Whether all examples have (nearly) the same embedding, or all lie on one line."""
   std, rank = health.get("feature_std"), health.get("effective_rank")
   return (std is not None and std < COLLAPSED_STD) or (rank is not None and rank < COLLAPSED_RANK)
 
 
-def healthy(health):
+def healthy(health, many):
   """Sentences on collapse."""
   std, rank = health.get("feature_std"), health.get("effective_rank")
   if collapsed(health):
-    yield (f"All images get nearly the same embedding (feature spread {std or 0:.2f}, effective rank {rank or 0:.1f}): "
+    yield (f"All {many} get nearly the same embedding (feature spread {std or 0:.2f}, effective rank {rank or 0:.1f}): "
            "whatever the loss says, there is nothing in it to use.")
   elif rank is not None:
     share = health.get("effective_rank_share")
@@ -143,14 +143,14 @@ def healthy(health):
 
 def unevaluated(run):
   """What can be said without accuracies."""
-  for key, words in (("knn", "kNN on test images, measured during the run, stood at {} at step {}."),
+  for key, words in (("knn", "kNN on test {many}, measured during the run, stood at {} at step {}."),
                      ("online_accuracy", "The linear probe that learns beside the encoder was right for {} of its "
                                          "training batch at step {}: a sign of life, not a test.")):
     steps, values = record.series(run["records"], key)
     if values:
-      yield words.format(percent(values[-1]), steps[-1])
+      yield words.format(percent(values[-1]), steps[-1], many=run["kind"]["many"])
   if run["evaluation"] is not None:
-    yield "The evaluation holds no accuracies: for those, the training and the test images need labels."
+    yield "The evaluation holds no accuracies: for those, the training and the test set need labels."
 
 
 def loss(run):
@@ -193,9 +193,11 @@ def advice(status, results, health, run):
            "a larger batch, and a look at the views below: they must differ, and still show the same thing.")
   elif results and status in ("bad", "mixed"):
     longer = "a longer run, " if run["finished"] else ""
-    yield (f"What to try: {longer}other augmentations (in the views below a person should still recognise the image, a "
-           "machine should not match it pixel by pixel), a wider encoder, more images. On small, centred images raw "
-           "pixels are hard to beat once there are many labels.")
+    one, many = run["kind"]["one"], run["kind"]["many"]
+    yield (f"What to try: {longer}other augmentations (in the views below a person should still recognise the {one}, a "
+           f"machine should not match it number by number), a wider encoder, more {many}."
+           + (" On small, centred images raw pixels are hard to beat once there are many labels." if one == "image" else
+              ""))
 
 
 def commands(run):
@@ -204,7 +206,7 @@ def commands(run):
   if not run["finished"]:
     yield "To go on with the run", f"sslx pretrain --workdir {w}"
   if run["evaluation"] is None:
-    yield "To compare the encoder with an untrained one and with raw pixels", f"sslx evaluate --workdir {w}"
+    yield "To compare the encoder with an untrained one and with the raw data", f"sslx evaluate --workdir {w}"
 
 
 def percent(x):
@@ -218,7 +220,7 @@ def tiles(run, results, health):
   few = [r for r in results if r["protocol"] == "few_label"]
   for r in few[:1] + [r for p in ("linear", "knn") for r in results if r["protocol"] == p]:
     label = {"knn": "kNN", "linear": "Linear probe"}.get(r["protocol"], setting_words(r)[5:].replace("one", "One"))
-    note = f"{100 * r['over']['raw'][0]:+.1f} vs raw pixels" if "raw" in r["over"] else ""
+    note = f"{100 * r['over']['raw'][0]:+.1f} vs {run['kind']['raw']}" if "raw" in r["over"] else ""
     out.append((label, percent(r["encoder"]), note.replace("-", "\N{MINUS SIGN}")))
   if health.get("effective_rank") is not None:
     share = health.get("effective_rank_share")
@@ -227,8 +229,8 @@ def tiles(run, results, health):
   if not results:
     for key, label in (("knn", "kNN during the run"), ("online_accuracy", "Online probe")):
       values = record.series(run["records"], key)[1]
-      out += [(label, percent(values[-1]), "on training batches" if key == "online_accuracy" else "test images")
-              ] if values else []
+      note = "on training batches" if key == "online_accuracy" else f"test {run['kind']['many']}"
+      out += [(label, percent(values[-1]), note)] if values else []
   values = record.series(run["records"], "loss")[1]
   if values:
     out.append(("Loss", f"{values[-1]:.3g}", f"from {values[0]:.3g}"))

@@ -18,12 +18,12 @@ def scores(encoder, random, raw, few=None):
           "few_label": {"1": {k: {"mean": v, "std": 0.03} for k, v in trio(few).items()}}, "protocols": PROTOCOLS}
 
 
-def run(evaluation=None, *, losses=(5.0, 4.0, 3.0), total=3, exported=3, extra=None):
+def run(evaluation=None, *, losses=(5.0, 4.0, 3.0), total=3, exported=3, extra=None, key="image"):
   records = [{"step": i + 1, "loss": v, **(extra or {})} for i, v in enumerate(losses)]
   last = max(len(losses), exported or 0)
   return {"workdir": "runs/my run", "path": None, "config": {}, "environment": {}, "records": records,
           "evaluation": evaluation, "total": total, "exported": exported, "last": last,
-          "finished": exported is not None and exported >= total}
+          "kind": record.KINDS[key], "finished": exported is not None and exported >= total}
 
 
 def text(result):
@@ -84,7 +84,7 @@ def test_a_margin_counts_when_it_is_more_than_chance(margin, tests, sign):
 def test_unlabelled():
   result = verdict.of(run({"health": HEALTHY, "protocols": {"health": {}}, "notes": []}))
   assert result["status"] == "unknown" and "healthy" in result["headline"] and "without labels" in result["headline"]
-  assert "for those, the training and the test images need labels" in text(result) and not result["next"]
+  assert "for those, the training and the test set need labels" in text(result) and not result["next"]
 
 
 def test_collapsed():
@@ -146,3 +146,9 @@ def test_records_that_are_not_finite_or_not_there():
   records = [{"step": 1, "loss": float("nan")}, {"step": 2, "lr": 0.1}, {"step": 3, "loss": 2.0, "mine": 1.0}]
   assert record.series(records, "loss") == ([3], [2.0]) and record.others(records) == ["mine"]
   assert verdict.percent(0.1234) == "12.3 %"
+
+
+def test_other_data_have_their_own_words():
+  said = text(verdict.of(run(scores(0.5, 0.3, 0.8), key="audio")))
+  assert "below log-mel spectrograms" in said and "more recordings" in said
+  assert not any(w in said for w in ("image", "pixel"))
