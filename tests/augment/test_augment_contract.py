@@ -16,7 +16,7 @@ PUBLIC = {n: f for n, f in vars(augment).items() if inspect.isfunction(f) and no
 RANDOM = [n for n, f in PUBLIC.items() if next(iter(inspect.signature(f).parameters)) == "key"]
 FIXED = [n for n in PUBLIC if n not in RANDOM]
 COUPLED = ["random_cutmix", "random_mixup"]                          # images of a batch meet: no prefix property
-SLOW = {"rand_augment", "trivial_augment"}                           # the recipe's tests see to them in the fast suite
+SLOW = {"rand_augment", "trivial_augment", "color_jitter"}           # the recipe's tests see to them in the fast suite
 STEPS = ["equalize", "posterize", "random_equalize", "random_posterize"]                  # flat but for jumps
 PMAPPED = ["adjust_contrast", "crop_resize", "equalize", "random_gaussian_blur", "random_saturation"]   # run, not built
 X = np.random.default_rng(0).random((8, 7, 8, 3), np.float32)

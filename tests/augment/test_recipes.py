@@ -16,8 +16,9 @@ X = np.random.default_rng(0).integers(0, 256, (8, 12, 10, 3), np.uint8)
 QUICK = {"xla_backend_optimization_level": 0}                        # a tenth of the time to compile random draws
 KEY = jax.random.key(1)
 FEW = ("simclr", "dino", "rand_augment", "handwriting_crops")        # one of each kind in the fast suite
-compiled = pytest.mark.parametrize("name", [n if n in FEW else pytest.param(n, marks=pytest.mark.slow)
-                                            for n in recipes.names()])
+few = lambda *names: pytest.mark.parametrize("name", [n if n in names else pytest.param(n, marks=pytest.mark.slow)
+                                                     for n in recipes.names()])
+compiled = few(*FEW)
 
 
 def arrays(out):
@@ -47,7 +48,7 @@ def test_recipe(name):
   assert [x.shape[2] for x in every] == sorted({x.shape[2] for x in every}, reverse=True)    # the large ones first
 
 
-@compiled
+@few("simclr", "handwriting_crops")                                  # the operations' own tests see to the others
 def test_devices_do_not_matter(name):
   """The same bits on one device and on eight; batches of every view stay where their images are."""
   aug = jax.jit(lambda key, x: recipes.views(recipes.make(name), key, x), compiler_options=FUSED)
