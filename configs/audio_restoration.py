@@ -15,6 +15,6 @@ def get_config(arg="audio"):
   c = presets.audio(arg, "audio_resnet10")
   c.method = methods.options("audio_restoration", width=4 if arg == "tiny" else 8)
   if arg == "audio":
-    c.total_steps, c.batch_size = 120, 16
+    c.total_steps, c.batch_size = 1200, 16
     c.optim.lr, c.optim.weight_decay = 4e-3, 0.0
   return c

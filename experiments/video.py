@@ -34,6 +34,8 @@ RUNS = {  # name: (config, data, its own options, what it is)
     "order": ("temporal_order", "clips", [*CLIPS, "total_steps=300", "batch_size=64"], "are three frames in order"),
     "arrow": ("temporal_order", "clips", [*CLIPS, "total_steps=300", "batch_size=64", "method.task=arrow"],
               "which way do three frames run"),
+    "drive": ("temporal_order", "kitti/rgb", ["data.length=8", "batch_size=64", "total_steps=300", "method.task=arrow"],
+              "which way do three frames of a drive run"),
     "mae": ("video_mae", "clips", [*CLIPS, "total_steps=300"], "90 % of the places hidden at all times")}
 ZOOMS = (1.1, 1.15, 1.2, 1.25, 1.3)                      # a drive forwards enlarges what is ahead
 SIGMAS = (0.5, 1, 1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12)          # pixels, of copies that are blurred
@@ -122,12 +124,13 @@ def run(name, root, runs, seed):
   encoder = train.train(c, workdir)
   rate = statistics.median(r["images_per_s"] for r in log.read(workdir / "metrics.jsonl") if "loss" in r)
   result = {"name": name, "seed": seed, "seconds": c.total_steps * c.batch_size / rate, "steps": c.total_steps}
-  if RUNS[name][1] == "clips":
+  if c.method.name == "frame_prediction":
+    result |= predicted(name, root, runs, seed)
+  else:
     method, _, params, state = restored(name, root, runs, seed)
     result["task"] = evaluate.pretext(method, params, state, load(c, "test"), batch_size=48)
+  if RUNS[name][1] == "clips":
     result["probes"] = acted(encoder, c)
-  else:
-    result |= predicted(name, root, runs, seed)
   checkpoint.write_json(out, result)
   return result
 

@@ -53,13 +53,17 @@ def random_pair(key, video, *, frames):
 def random_order(key, video):
   """(three frames of each clip [B, 3, ...], int32 [B]: 1 if they are in order) (Misra et al., 2016).
 
-  Of five frames a < b < c < d < e anywhere in the clip they are b, c, d, or else with a or e in the middle; as often as
-  not all backwards, so that the outer two tell nothing.
+  Of five frames a < b < c < d < e of the clip they are b, c, d, or else with a or e in the middle; as often as not all
+  backwards, so that the outer two tell nothing. A frame is drawn the likelier the more it differs from its neighbours,
+  for nobody can order frames in which nothing moves (the paper's windows of high motion).
   """
   fits(5, video.shape[1])
   B, T = video.shape[:2]
   r_five, r_right, r_outer, r_back = jax.random.split(key, 4)
-  five = jnp.sort(jnp.argsort(jax.random.uniform(r_five, (B, T)))[:, :5])
+  change = jnp.mean(jnp.abs(jnp.diff(video.astype(jnp.float32), axis=1)), range(2, video.ndim))     # [B, T - 1]
+  moves = jnp.pad(change, ((0, 0), (1, 0)), "edge") + jnp.pad(change, ((0, 0), (0, 1)), "edge")
+  score = jnp.log(moves + 1e-6) + jax.random.gumbel(r_five, (B, T))                      # draws without putting back
+  five = jnp.sort(jnp.argsort(-score)[:, :5])
   right, outer, back = (jax.random.bernoulli(k, shape=(B,)) for k in (r_right, r_outer, r_back))
   middle = jnp.where(right, five[:, 2], jnp.where(outer, five[:, 0], five[:, 4]))
   three = jnp.stack([five[:, 1], middle, five[:, 3]], 1)

@@ -15,8 +15,7 @@ def make(variant, *, width=64, stem="imagenet", rate=16000, window=512, hop=160,
     rate: samples a second, as of the data.
     window, hop: samples of a frame of the spectrogram and from one to the next.
     mels: bands of the mel scale from `low` to `high` Hz, 0 for half the rate.
-    pool: "mean" over the maps; or "mean_max", the mean over frequency, and of that the mean and the maximum over time,
-      added (Kong et al., 2020).
+    pool: "mean" over the maps, or "mean_max", mean and maximum side by side, which keeps sounds that are short.
     mean, std: of the spectrogram, whose 80 dB below the loudest are [0, 1].
   """
   if pool not in resnet.POOLS:

@@ -14,9 +14,9 @@ VARIANTS = {  # name: (blocks a stage, bottleneck), and how much wider a bottlen
     "resnet50": ((3, 4, 6, 3), True), "resnet101": ((3, 4, 23, 3), True), "resnet152": ((3, 8, 36, 3), True),
     "wide_resnet50_2": ((3, 4, 6, 3), True, 2), "wide_resnet101_2": ((3, 4, 23, 3), True, 2)}
 STEMS = ("imagenet", "small", "small_pad2")
-POOLS = {  # of maps [B, h, w, D]; on a spectrogram h is frequency, w time
+POOLS = {  # of maps [B, h, w, D]
     "mean": lambda x: jnp.mean(x, (1, 2)),
-    "mean_max": lambda x: jnp.mean(x, (1, 2)) + jnp.max(jnp.mean(x, 1), 1)}                # Kong et al., 2020, PANNs
+    "mean_max": lambda x: jnp.concatenate([jnp.mean(x, (1, 2)), jnp.max(x, (1, 2))], -1)}
 
 
 def make(variant, *, width=64, stem="imagenet", zero_init=False, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),

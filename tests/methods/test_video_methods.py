@@ -65,6 +65,10 @@ def test_order_is_right_where_it_is_said_to_be():
   assert 0.4 < right.mean() < 0.6 and 0.4 < np.mean(a < c) < 0.6
   with pytest.raises(errors.UsageError, match="5 frames are to be taken of clips of 4"):
     video.random_order(KEY, jnp.asarray(NUMBERS[:, :4]))
+  still_but_in_between = np.array([200, 200, 200, 10, 250, 20, 240, 30, 30, 30], np.uint8)
+  x, _ = video.random_order(KEY, jnp.asarray(np.tile(still_but_in_between[:, None, None, None], (100, 1, 2, 2, 1))))
+  counts = np.unique(x[..., 0, 0, 0], return_counts=True)
+  assert dict(zip(*counts, strict=True)).keys() == {200, 10, 250, 20, 240, 30} and counts[1].max() < 100
 
 
 def test_the_arrow_of_time():
