@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 from sources import exported
 
-from sslx import cli, config, data, encoders, errors, transfer
+from sslx import config, data, encoders, errors, transfer
 from sslx.evaluate.precision import precision
+from sslx.report import record, transferred
 from sslx.transfer import boxes, detect
 
 SIZE = (24, 32)
@@ -204,9 +205,9 @@ def test_a_run_finds_the_rectangles(folders, tmp_path):
   found = transfer.transfer(c, tmp_path / "run", scratch=False)["runs"]["finetune"]
   assert found["examples"] == 12 and found["ap50"] > 0.5 and set(found["classes"]) == {"red", "blue"}
   assert 0 < found["ap"] < found["ap50"] and found["standard_error"] < 0.3
-  assert cli.main(["report", "--workdir", str(tmp_path / "run")]) == 0
-  page = (tmp_path / "run/report.html").read_text()
-  assert "found by finetune" in page and "AP50" in page
+  shown = transferred.pictures(record.read(tmp_path / "run"), data.load(c.data.name, split="test"))
+  assert "found by finetune" in shown["columns"] and len(shown["rows"]) == transferred.IMAGES
+  assert [t for t, *_ in transferred.tables(record.read(tmp_path / "run")["transfer"])[0][2]][:1] == ["AP50"]
 
 
 def test_data_without_boxes_are_refused(tmp_path):
