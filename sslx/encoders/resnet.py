@@ -14,9 +14,6 @@ VARIANTS = {  # name: (blocks a stage, bottleneck), and how much wider a bottlen
     "resnet50": ((3, 4, 6, 3), True), "resnet101": ((3, 4, 23, 3), True), "resnet152": ((3, 8, 36, 3), True),
     "wide_resnet50_2": ((3, 4, 6, 3), True, 2), "wide_resnet101_2": ((3, 4, 23, 3), True, 2)}
 STEMS = ("imagenet", "small", "small_pad2")
-POOLS = {  # of maps [B, h, w, D]
-    "mean": lambda x: jnp.mean(x, (1, 2)),
-    "mean_max": lambda x: jnp.concatenate([jnp.mean(x, (1, 2)), jnp.max(x, (1, 2))], -1)}
 
 
 def make(variant, *, width=64, stem="imagenet", zero_init=False, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
@@ -50,7 +47,6 @@ class ResNet(nn.Module):
   dtype: Any = None
   axis_name: Any = None
   inner: int = 1
-  pool: str = "mean"
 
   def __call__(self, x, train=False):
     """x [B, H, W, C] in [0, 1] -> [B, D]."""
@@ -77,7 +73,7 @@ class ResNet(nn.Module):
         stride = 2 if stage and i == 0 else 1
         x = self.block(x, self.width * 2 ** stage, stride, conv, norm, f"stage{stage + 1}_block{i + 1}")
       out[f"stage{stage + 1}"] = x
-    return out | {"grid": x, "pooled": POOLS[self.pool](x)}
+    return out | {"grid": x, "pooled": jnp.mean(x, (1, 2))}
 
   def block(self, x, width, stride, conv, norm, name):
     last = functools.partial(norm, scale_init=nn.initializers.zeros if self.zero_init else nn.initializers.ones)
