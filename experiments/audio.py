@@ -29,7 +29,7 @@ RUNS = {  # name: (method, its options, what it is)
     "cola": ("cola", ["total_steps=1800"], "COLA"),
     "denoise": ("audio_restoration", [], "restoration of noise 0 to 10 dB below"),
     "gaps": ("audio_restoration", ["method.snr=", "method.gaps=4"], "restoration of 4 gaps of 30 ms"),
-    "band": ("audio_restoration", ["method.snr=", "method.band=0.25,0.5"], "restoration of the upper band, from 1 to 2 kHz on"),
+    "band": ("audio_restoration", ["method.snr=", "method.band=0.25,0.5"], "restoration of what is above 1 to 2 kHz"),
     "autoencoder": ("audio_restoration", ["method.snr=", "method.skip=False"], "autoencoder"),
     "audio_mae": ("audio_mae", [], "Audio-MAE")}
 MEASURES = {"knn": "kNN", "linear": "linear probe"}
@@ -109,7 +109,7 @@ def table(rows):
          "frames of 40 mel bands. Ten digits; kNN (k = 20) and a linear probe read the frozen representation, mean and",
          "deviation over seeds, with a sampling deviation of 1.7 points at 90 % and of 1 at 97 %. Seconds are those of",
          "pretraining on a CPU core that others used too. COLA's segment, temperature and batch norm were chosen from",
-         "four runs of 150 steps that were judged on these same held-out recordings; all numbers of steps on a ninth of",
+         "four runs of 150 steps that were judged on these same held-out recordings; numbers of steps on a ninth of",
          "the training recordings.",
          "", "A linear probe of raw log-mel has 2,560 numbers to go by, of the ResNet 128.", "",
          f"| run | what | encoder | seeds | seconds | {' | '.join(MEASURES.values())} |", "|" + "---|" * 7]

@@ -158,8 +158,8 @@ def table(rows, drive, clips):
       out.append(f"| {RUNS[name][3]} | {len(mine)} | {statistics.fmean(r['seconds'] for r in mine):.0f} | "
                  f"{' | '.join(cells)} |")
   if found := [100 * r["task"]["arrow_accuracy"] for r in rows if r["name"] == "drive"]:
-    out += ["", f"Which way three frames run, forwards or backwards, is told for {many(found, '{:.0f}', '.0f')} % of the",
-            f"held-out places, by chance 50 ({len(found)} seeds; a ResNet-10 a frame, 300 steps of 64)."]
+    out += ["", f"Which way three frames run, forwards or backwards, is told for {many(found, '{:.0f}', '.0f')} % of",
+            f"the held-out places, by chance 50 ({len(found)} seeds; a ResNet-10 a frame, 300 steps of 64)."]
   out += ["", "![](video_next.png)", "", "## Actions", "",
           f"{clips[0]} clips to learn from, without labels, and {clips[1]} held out, 16 frames of 48x48, of 8 actions",
           "seen from the ceiling. The labels are rough: this exercises the methods and ranks nothing. Accuracy on",
