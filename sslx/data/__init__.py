@@ -20,7 +20,8 @@ BUILT_IN = ("digits", "fashion_mnist", *toy.SETS)
 FILES = ("folder", "npz", "masks", "boxes", "text", "audio", "video")                             # KIND:PATH
 FORMS = ("tfds:NAME", *(f"{kind}:PATH" for kind in FILES), "package.module")
 OTHERS = ("length", "rate", "tokenizer")                     # options of text, audio and video
-READ = {"text": ("length", "tokenizer"), "audio": ("length", "rate"), "video": ("length", "rate", "size", "fit")}
+READ = {"text": ("length", "tokenizer"), "audio": ("length", "rate", "on_error"),
+        "video": ("length", "rate", "size", "fit")}
 SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test",
           "val": "validation", "valid": "validation", "validation": "validation"}
 
@@ -40,7 +41,7 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", channels=0, limit
     fit: crop (short side to size, middle kept) | squash (both sides to size).
     channels: 3 makes RGB of grey images; 0 keeps the channels.
     limit: only the first N examples of a shuffle by `seed`; 0 = all.
-    on_error: raise | skip: corrupt images, found once when a folder is prepared.
+    on_error: raise | skip: corrupt images, found once when a folder is prepared; recordings that cannot be opened.
     length, rate, tokenizer: of text, audio and video; see config.data.
     progress: called with (files done, files in all) while a folder is prepared.
 
@@ -76,7 +77,7 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", channels=0, limit
   elif kind in ("text", "audio", "video"):
     source = importlib.import_module(f"sslx.data.{kind}").load(
         path, split, **{k: v for k, v in {"size": size, "fit": fit, "length": length, "rate": rate,
-                                          "tokenizer": tokenizer}.items() if k in READ[kind]})
+                                          "tokenizer": tokenizer, "on_error": on_error}.items() if k in READ[kind]})
   elif kind in toy.SETS:
     source = toy.SETS[kind](split)
   elif kind == "own":

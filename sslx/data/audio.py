@@ -32,12 +32,13 @@ class Head:
   short: bool
 
 
-def load(path, split, *, length=0.0, rate=0):
+def load(path, split, *, length=0.0, rate=0, on_error="raise"):
   """The Source of recordings {"audio": [T]} of one split: int16 where all files have 16 bits, else float32 in [-1, 1].
 
   Args:
     length: seconds of an example; longer recordings are cut, shorter ones end in silence. 0 for one second.
     rate: samples a second, to which all are resampled; 0 for the files' own, which must be alike.
+    on_error: raise | skip: recordings that cannot be opened or are cut short are an error, or left out and counted.
 
   Several channels become their mean. Raises errors.UsageError for folders without recordings or of several rates,
   errors.RunError for corrupt files.
@@ -45,7 +46,11 @@ def load(path, split, *, length=0.0, rate=0):
   if length < 0 or rate < 0:
     raise errors.UsageError(f"data.length is {length:g} and data.rate {rate:g}: give seconds and Hz, or 0")
   files, names = _files(path, split)
-  heads = decode.parallel(lambda part: [_head(f) for f, _ in part], files, 0)
+  heads = decode.parallel(lambda part: [_head(f, on_error) for f, _ in part], files, 0)
+  skipped = heads.count(None)
+  if skipped == len(files):
+    raise errors.RunError(f"all {skipped} recordings of {path}, {split}, are corrupt")
+  files, heads = ([x for x, h in zip(rows, heads, strict=True) if h] for rows in (files, heads))
   rates = {h.rate: f for (f, _), h in zip(files, heads, strict=True)}
   if not rate and len(rates) > 1:
     (a, f), (b, g), *_ = sorted(rates.items())
@@ -59,7 +64,7 @@ def load(path, split, *, length=0.0, rate=0):
   mark = source.digest(*(f"{os.path.relpath(f, path)} {os.path.getsize(f)} {h.count}".encode()
                          for f, h in zip(paths, heads, strict=True)), f"{count} {rate}".encode())
   return source.Source(f"audio:{path}", functools.partial(_rows, paths, rate, count, dtype), np.arange(len(paths)),
-                       (count,), np.dtype(dtype).name, labels, names, paths, mark, key="audio")
+                       (count,), np.dtype(dtype).name, labels, names, paths, mark, skipped, key="audio")
 
 
 def read(path):
@@ -92,13 +97,18 @@ def _rows(paths, rate, count, dtype, rows):
   return {"audio": np.stack(decode.parallel(one, chosen, sum(os.path.getsize(p) for p in chosen)))}
 
 
-def _head(path):
-  """The Head of a file."""
-  with _corrupt(path):
-    if found := _pcm(path, whole=False):
-      return Head(found[1], found[0], True)
-    info = _soundfile().info(path)
-    return Head(info.samplerate, info.frames, _short(info))
+def _head(path, on_error):
+  """The Head of a file; None of a corrupt one that may be skipped."""
+  try:
+    with _corrupt(path):
+      if found := _pcm(path, whole=False):
+        return Head(found[1], found[0], True)
+      info = _soundfile().info(path)
+      return Head(info.samplerate, info.frames, _short(info))
+  except errors.RunError as e:
+    if on_error == "raise":
+      raise errors.RunError(f"{e}; mend or remove it, or set data.on_error=skip") from e
+    return None
 
 
 def _pcm(path, whole):

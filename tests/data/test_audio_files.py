@@ -102,6 +102,8 @@ def test_broken_files_are_named(folder):
     path.write_bytes(broken)
     with pytest.raises(errors.RunError, match=r"the recording .*low/2.wav is corrupt: .+"):
       data.load(f"audio:{folder}")
+  found = data.load(f"audio:{folder}", on_error="skip")
+  assert found.skipped == 1 and str(path) not in found.paths and len(found.labels) == len(found)
   flac = folder / "train" / "low" / "3.flac"
   path.unlink()
   soundfile.write(flac, np.random.default_rng(0).uniform(-1, 1, RATE), RATE)
