@@ -2,6 +2,7 @@
 
   python experiments/continued.py                                           # digits: 10 minutes on one core
   python experiments/continued.py --data fashion_mnist --size 14 --first 60
+  python experiments/continued.py --first-data fashion_mnist --size 8       # digits, from an encoder of clothes
 
 SimCLR trains an encoder for a few steps, so that there is room above it; `sslx export --to timm` writes it and `sslx
 import` reads it as anybody's file, without our record: the features are the same. From there each method goes on for a
@@ -24,10 +25,10 @@ RESULTS = HERE / "results" / "continued.json"
 METHODS = ("simclr", "byol", "dino", "vicreg")
 
 
-def settings(args, method, *more):
-  """The config of a run on the chosen data."""
+def settings(args, method, *more, data=None):
+  """The config of a run on the chosen data, or on others."""
   c = config.load(f"{HERE.parent}/configs/{method}.py:{'cifar10' if args.data.startswith('folder') else 'digits'}")
-  own = [f"--config.data.name={args.data}", f"--config.data.size={args.size}", "--config.data.limit=10000",
+  own = [f"--config.data.name={data or args.data}", f"--config.data.size={args.size}", "--config.data.limit=10000",
          "--config.total_epochs=0"]
   shape = [f"--config.encoder.name={args.encoder}", f"--config.encoder.width={args.width}",
            f"--config.total_steps={args.first}"]
@@ -36,7 +37,7 @@ def settings(args, method, *more):
 
 def start(args, runs):
   """(the encoder that SimCLR trained, the same one after timm's layout and back)."""
-  first = train.train(settings(args, "simclr"), runs / "first")
+  first = train.train(settings(args, "simclr", data=args.first_data), runs / "first")
   sslx.export_weights(runs / "first", "timm", runs / "timm.safetensors")
   arrays = checkpoint.read_safetensors(runs / "timm.safetensors")[0]
   np.savez(runs / "anybody.npz", **arrays)                  # without our record
@@ -54,6 +55,7 @@ def main():
   p.add_argument("--encoder", default="resnet10")
   p.add_argument("--width", type=int, default=8)
   p.add_argument("--first", type=int, default=60, help="steps of the first run")
+  p.add_argument("--first-data", help="of the first run (default: the same)")
   p.add_argument("--steps", type=int, default=200, help="of the runs that go on")
   p.add_argument("--rate", type=float, default=0.1, help="init_rate (default: 0.1)")
   p.add_argument("--methods", nargs="+", default=METHODS)
@@ -76,8 +78,8 @@ def main():
     found = [(r["step"], r["knn"]) for r in log.read(workdir / "metrics.jsonl") if "knn" in r]
     steps, values = zip(*found, strict=True)
     row = {"data": f"{args.data.rpartition('/')[2]}, {first.shape[0]} pixels",
-           "encoder": f"{args.encoder}, width {args.width}", "method": method, "rate": args.rate, "start": base,
-           "steps": steps, "knn": values, "test": len(queries[1])}
+           "encoder": f"{args.encoder}, width {args.width}" + (f", of {args.first_data}" if args.first_data else ""),
+           "method": method, "rate": args.rate, "start": base, "steps": steps, "knn": values, "test": len(queries[1])}
     print(json.dumps(row), flush=True)
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     same = lambda a: all(a[k] == row[k] for k in ("data", "encoder", "method", "rate"))
