@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from sslx import heads, losses
 from sslx.augment import recipes
 from sslx.encoders.vit import Block
-from sslx.methods import base
+from sslx.methods import base, embedding
 
 CITE = """@inproceedings{estepa2023all4one,
   title={All4One: Symbiotic Neighbour Contrastive Learning via Self-Attention and Redundancy Reduction},
@@ -84,6 +84,6 @@ def make(encoder, *, temperature=0.2, centroid_temp=0.1, momentum=0.99, queue=98
                **base.found(near[0][:, 0], p[1], p[1])}
     return (neighbour + centroid + feature) / 2, (state, metrics)
 
-  return base.Method(init, base.augmented(aug), loss, lambda params, state: base.kept("net", params, state),
-                     show=lambda params, state, views: base.shown(views),
+  return base.Method(init, embedding.augmented(aug), loss, lambda params, state: base.kept("net", params, state),
+                     show=lambda params, state, views: embedding.shown(views),
                      project=lambda params, state: (net, {"params": params["net"], **state["net"]}))

@@ -2,7 +2,7 @@
 
 from sslx import heads, losses
 from sslx.augment import recipes
-from sslx.methods import base
+from sslx.methods import base, embedding
 
 CITE = r"""@inproceedings{zbontar2021barlow,
   title={Barlow Twins: Self-Supervised Learning via Redundancy Reduction},
@@ -22,4 +22,4 @@ def make(encoder, *, lambd=5e-3, scale=1.0, widths=(8192, 8192, 8192), aug=recip
   def objective(z, views, rng, progress):                                               # z [V, B, K]
     return scale * base.mean(losses.barlow_twins(z[i], z[j], lambd=lambd) for i, j in base.pairs(len(z))), {}
 
-  return base.joint(base.Network(encoder, heads.MLP(widths, norm=True)), aug, objective)
+  return embedding.joint(base.Network(encoder, heads.MLP(widths, norm=True)), aug, objective)

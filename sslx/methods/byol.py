@@ -2,7 +2,7 @@
 
 from sslx import heads, losses
 from sslx.augment import recipes
-from sslx.methods import base
+from sslx.methods import base, embedding
 
 CITE = r"""@inproceedings{grill2020byol,
   title={Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning},
@@ -25,5 +25,5 @@ def make(encoder, *, momentum=0.996, widths=(4096, 256), predictor=(4096, 256), 
   def objective(p, t, pairs, queue, progress):
     return base.mean(2 + 2 * losses.negative_cosine(p[j], t[i]) for i, j in pairs), {}
 
-  return base.siamese(base.Network(encoder, heads.MLP(widths, norm=True, last_norm=last_norm)), aug, objective,
+  return embedding.siamese(base.Network(encoder, heads.MLP(widths, norm=True, last_norm=last_norm)), aug, objective,
                       predictor=heads.MLP(predictor, norm=True), momentum=lambda s: base.cosine(momentum, 1.0, s))

@@ -6,7 +6,7 @@ import optax
 
 from sslx import heads, losses
 from sslx.augment import recipes
-from sslx.methods import base, kmeans
+from sslx.methods import base, embedding, kmeans
 
 CITE = """@inproceedings{caron2018deepcluster,
   title={Deep Clustering for Unsupervised Learning of Visual Features},
@@ -55,5 +55,5 @@ def make(encoder, *, num_examples=0, clusters=10000, pca=256, iterations=20, aug
             ("classifier",))
 
   encode = lambda params, state: {"image": {"params": params["net"], **state["net"]}}
-  return base.Method(init, base.augmented(aug, ("image", "index"), number=1), loss, encode, reads=("image", "index"),
-                     epoch=epoch, show=lambda params, state, views: base.shown(views))
+  return base.Method(init, embedding.augmented(aug, ("image", "index"), number=1), loss, encode,
+                     reads=("image", "index"), epoch=epoch, show=lambda params, state, views: embedding.shown(views))

@@ -6,7 +6,7 @@ import optax
 
 from sslx import heads, losses
 from sslx.augment import recipes
-from sslx.methods import base, kmeans
+from sslx.methods import base, embedding, kmeans
 
 CITE = """@inproceedings{caron2020swav,
   title={Unsupervised Learning of Visual Features by Contrasting Cluster Assignments},
@@ -57,6 +57,6 @@ def make(encoder, *, num_examples=0, temperature=0.1, prototypes=(3000, 3000, 30
              for i, n in enumerate(prototypes)]
     return params, {**state, "prototypes": [f[0] for f in found], "labels": [f[1] for f in found]}, ()
 
-  return base.Method(init, base.augmented(aug, ("image", "index")), loss, lambda p, s: base.kept("net", p, s),
-                     reads=("image", "index"), epoch=epoch, show=lambda params, state, views: base.shown(views),
+  return base.Method(init, embedding.augmented(aug, ("image", "index")), loss, lambda p, s: base.kept("net", p, s),
+                     reads=("image", "index"), epoch=epoch, show=lambda params, state, views: embedding.shown(views),
                      project=lambda params, state: (net, {"params": params["net"], **state["net"]}))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from sslx import heads, losses
 from sslx.augment import recipes
-from sslx.methods import base, masked
+from sslx.methods import base, embedding, masked
 
 CITE = r"""@inproceedings{caron2021dino,
   title={Emerging Properties in Self-Supervised Vision Transformers},
@@ -53,8 +53,8 @@ def make(encoder, *, student_temp=0.1, teacher_temp=0.04, warm_temp=0.04, warm=0
     return {"image": base.part("encoder", state["target"]["params"], state["target"]["stats"])}
 
   def show(params, state, views):
-    return base.shown(views) | masked.attention(encoder, encode(params, state)["image"], views["image"][0][:, 0])
+    return embedding.shown(views) | masked.attention(encoder, encode(params, state)["image"], views["image"][0][:, 0])
 
-  return base.Method(init, base.augmented(aug), loss, encode, show=show,
+  return base.Method(init, embedding.augmented(aug), loss, encode, show=show,
                      project=lambda params, state: (net, {"params": state["target"]["params"],
                                                           **state["target"]["stats"]}))

@@ -9,7 +9,7 @@ import numpy as np
 
 from sslx import errors, heads, losses
 from sslx.augment import mask, recipes
-from sslx.methods import base, masked
+from sslx.methods import base, embedding, masked
 
 CITE = """@inproceedings{zhou2022ibot,
   title={Image BERT Pre-Training with Online Tokenizer},
@@ -140,7 +140,7 @@ def make(encoder, *, student_temp=0.1, teacher_temp=0.07, warm_temp=0.04, warm=0
 
   def show(params, state, views):
     first = views["image"][0][:, 0]
-    return (base.shown(views) | {"masked": masked.covered(first, views["mask"][:, 0], encoder.patch)}
+    return (embedding.shown(views) | {"masked": masked.covered(first, views["mask"][:, 0], encoder.patch)}
             | masked.attention(encoder, encode(params, state)["image"], first))
 
   return base.Method(init, views, loss, encode, show=show,

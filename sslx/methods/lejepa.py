@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from sslx import heads, losses
 from sslx.augment import recipes
-from sslx.methods import base
+from sslx.methods import base, embedding
 
 CITE = """@article{balestriero2025lejepa,
   title={LeJEPA: Provable and Scalable Self-Supervised Learning Without the Heuristics},
@@ -29,4 +29,4 @@ def make(encoder, *, lambd=0.05, slices=1024, knots=17, t_max=3.0, widths=(2048,
     sigreg = base.mean(map(gaussian, jax.random.split(rng, len(z)), z))
     return (1 - lambd) * prediction + lambd * sigreg, {"prediction": prediction, "sigreg": sigreg}
 
-  return base.joint(base.Network(encoder, heads.MLP(widths, norm=True)), aug, objective)
+  return embedding.joint(base.Network(encoder, heads.MLP(widths, norm=True)), aug, objective)

@@ -2,7 +2,7 @@
 
 from sslx import heads, losses
 from sslx.augment import recipes
-from sslx.methods import base
+from sslx.methods import base, embedding
 
 CITE = """@article{chen2020mocov2,
   title={Improved Baselines with Momentum Contrastive Learning},
@@ -27,5 +27,5 @@ def make(encoder, *, temperature=0.2, momentum=0.999, queue=65536, widths=(2048,
     value = base.mean(losses.info_nce(p[j], t[i], queue, temperature=temperature) for i, j in pairs)
     return value, base.found(p[0], t[0], queue)
 
-  return base.siamese(base.Network(encoder, heads.MLP(widths, norm)), aug, objective, queue=queue,
+  return embedding.siamese(base.Network(encoder, heads.MLP(widths, norm)), aug, objective, queue=queue,
                       momentum=lambda s: momentum, symmetric=False)

@@ -2,7 +2,7 @@
 
 from sslx import heads, losses
 from sslx.augment import recipes
-from sslx.methods import base
+from sslx.methods import base, embedding
 
 CITE = """@inproceedings{chen2021mocov3,
   title={An Empirical Study of Training Self-Supervised Vision Transformers},
@@ -24,6 +24,6 @@ def make(encoder, *, temperature=1.0, momentum=0.99, widths=(4096, 256), predict
     value = base.mean(2 * temperature * losses.info_nce(p[j], t[i], temperature=temperature) for i, j in pairs)
     return value, base.found(p[1], t[0], t[0])
 
-  return base.siamese(base.Network(encoder, heads.MLP(widths, norm=True, last_norm=True)), aug, objective,
+  return embedding.siamese(base.Network(encoder, heads.MLP(widths, norm=True, last_norm=True)), aug, objective,
                       predictor=heads.MLP(predictor, norm=True, last_norm=True),
                       momentum=lambda s: base.cosine(momentum, 1.0, s))

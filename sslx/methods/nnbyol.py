@@ -2,7 +2,7 @@
 
 from sslx import heads, losses
 from sslx.augment import recipes
-from sslx.methods import base
+from sslx.methods import base, embedding
 
 CITE = """@inproceedings{dwibedi2021nnclr,
   title={With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual Representations},
@@ -26,5 +26,5 @@ def make(encoder, *, momentum=0.99, queue=65536, widths=(4096, 256), predictor=(
     return base.mean(2 + 2 * losses.negative_cosine(p[j], near[i]) for i, j in pairs), {}
 
   net = base.Network(encoder, heads.MLP(widths, norm=True, last_norm=last_norm))
-  return base.siamese(net, aug, objective, queue=queue, predictor=heads.MLP(predictor, norm=True),
+  return embedding.siamese(net, aug, objective, queue=queue, predictor=heads.MLP(predictor, norm=True),
                       momentum=lambda s: base.cosine(momentum, 1.0, s))

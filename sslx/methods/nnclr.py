@@ -2,7 +2,7 @@
 
 from sslx import heads, losses
 from sslx.augment import recipes
-from sslx.methods import base
+from sslx.methods import base, embedding
 
 CITE = """@inproceedings{dwibedi2021nnclr,
   title={With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual Representations},
@@ -26,5 +26,5 @@ def make(encoder, *, temperature=0.1, queue=98304, widths=(2048, 2048, 256), pre
     value = base.mean(losses.info_nce(near[i], p[j], temperature=temperature) for i, j in pairs)
     return value, base.found(near[0], p[1], p[1])
 
-  return base.siamese(base.Network(encoder, heads.MLP(widths, norm=True, last_norm=True)), aug, objective,
+  return embedding.siamese(base.Network(encoder, heads.MLP(widths, norm=True, last_norm=True)), aug, objective,
                       predictor=heads.MLP(predictor, norm=True), queue=queue)

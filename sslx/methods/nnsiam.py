@@ -2,7 +2,7 @@
 
 from sslx import heads, losses
 from sslx.augment import recipes
-from sslx.methods import base
+from sslx.methods import base, embedding
 
 CITE = """@inproceedings{dwibedi2021nnclr,
   title={With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual Representations},
@@ -23,5 +23,5 @@ def make(encoder, *, queue=65536, widths=(2048, 2048, 2048), predictor=(512, 204
     near = [base.neighbours(x, queue)[:, 0] for x in t]                                 # T times [B, K]
     return base.mean(losses.negative_cosine(p[j], near[i]) for i, j in pairs), {}
 
-  return base.siamese(base.Network(encoder, heads.MLP(widths, norm=True, last_norm=True)), aug, objective,
+  return embedding.siamese(base.Network(encoder, heads.MLP(widths, norm=True, last_norm=True)), aug, objective,
                       predictor=heads.MLP(predictor, norm=True), queue=queue)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from sslx import heads, losses
 from sslx.augment import recipes
-from sslx.methods import base
+from sslx.methods import base, embedding
 
 CITE = """@inproceedings{hadsell2006drlim,
   title={Dimensionality Reduction by Learning an Invariant Mapping},
@@ -33,4 +33,4 @@ def make(encoder, *, margin=10.0, labels=False, widths=(128, 128), norm=True, au
     return value, base.found(x, y, jnp.concatenate(z[:2]), itself=jnp.arange(len(x)))
 
   net = base.Network(encoder, heads.MLP(widths, norm))
-  return base.joint(net, aug, objective, reads=("image", "label") if labels else ("image",), affinity=True)
+  return embedding.joint(net, aug, objective, reads=("image", "label") if labels else ("image",), affinity=True)

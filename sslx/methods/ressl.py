@@ -2,7 +2,7 @@
 
 from sslx import heads, losses
 from sslx.augment import recipes
-from sslx.methods import base
+from sslx.methods import base, embedding
 
 CITE = """@inproceedings{zheng2021ressl,
   title={ReSSL: Relational Self-Supervised Learning with Weak Augmentation},
@@ -27,5 +27,5 @@ def make(encoder, *, student_temp=0.1, teacher_temp=0.04, momentum=0.999, queue=
                       for i, j in pairs)
     return value, base.found(p[0], t[0], queue)
 
-  return base.siamese(base.Network(encoder, heads.MLP(widths, norm)), aug, objective, queue=queue,
+  return embedding.siamese(base.Network(encoder, heads.MLP(widths, norm)), aug, objective, queue=queue,
                       momentum=lambda s: momentum, symmetric=False)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from sslx import heads, losses
 from sslx.augment import recipes
-from sslx.methods import base
+from sslx.methods import base, embedding
 
 CITE = """@inproceedings{chen2020simclr,
   title={A Simple Framework for Contrastive Learning of Visual Representations},
@@ -27,4 +27,4 @@ def make(encoder, *, temperature=0.5, widths=(2048, 128), norm=False, last_norm=
     return value, base.found(z[0], z[1], jnp.concatenate(z[:2]), itself=jnp.arange(z.shape[1]))
 
   net = base.Network(encoder, heads.MLP(widths, norm, last_norm))
-  return base.joint(net, aug, objective, affinity=True)
+  return embedding.joint(net, aug, objective, affinity=True)

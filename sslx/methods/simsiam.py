@@ -2,7 +2,7 @@
 
 from sslx import heads, losses
 from sslx.augment import recipes
-from sslx.methods import base
+from sslx.methods import base, embedding
 
 CITE = """@inproceedings{chen2021simsiam,
   title={Exploring Simple Siamese Representation Learning},
@@ -21,5 +21,5 @@ def make(encoder, *, widths=(2048, 2048, 2048), predictor=(512, 2048), aug=recip
   def objective(p, t, pairs, queue, progress):
     return base.mean(losses.negative_cosine(p[j], t[i]) for i, j in pairs), {}
 
-  return base.siamese(base.Network(encoder, heads.MLP(widths, norm=True, last_norm=True)), aug, objective,
+  return embedding.siamese(base.Network(encoder, heads.MLP(widths, norm=True, last_norm=True)), aug, objective,
                       predictor=heads.MLP(predictor, norm=True))

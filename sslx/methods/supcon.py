@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from sslx import heads, losses
 from sslx.augment import recipes
-from sslx.methods import base
+from sslx.methods import base, embedding
 
 CITE = """@inproceedings{khosla2020supcon,
   title={Supervised Contrastive Learning},
@@ -27,4 +27,4 @@ def make(encoder, *, temperature=0.1, widths=(2048, 128), norm=False, aug=recipe
     return losses.supcon(z.reshape(-1, z.shape[-1]), labels, temperature=temperature), found
 
   net = base.Network(encoder, heads.MLP(widths, norm))
-  return base.joint(net, aug, objective, reads=("image", "label"), affinity=True)
+  return embedding.joint(net, aug, objective, reads=("image", "label"), affinity=True)

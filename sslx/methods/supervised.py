@@ -5,7 +5,7 @@ import optax
 
 from sslx import heads
 from sslx.augment import recipes
-from sslx.methods import base
+from sslx.methods import base, embedding
 
 
 def make(encoder, *, num_classes=0, smoothing=0.0, aug=recipes.simclr()):
@@ -22,4 +22,4 @@ def make(encoder, *, num_classes=0, smoothing=0.0, aug=recipes.simclr()):
     return loss, {"accuracy": (z[0].argmax(-1) == views["label"]).mean(dtype=z.dtype)}
 
   net = base.Network(encoder, heads.MLP((num_classes,)))
-  return base.joint(net, aug, objective, reads=("image", "label"), number=1)
+  return embedding.joint(net, aug, objective, reads=("image", "label"), number=1)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from sslx import heads, losses
 from sslx.augment import recipes
-from sslx.methods import base
+from sslx.methods import base, embedding
 
 CITE = """@inproceedings{caron2020swav,
   title={Unsupervised Learning of Visual Features by Contrasting Cluster Assignments},
@@ -54,6 +54,6 @@ def make(encoder, *, temperature=0.1, prototypes=3000, epsilon=0.05, iterations=
       state["queue"] = jax.vmap(base.push)(state["queue"], seen)
     return value, (state, {"z_std": losses.feature_std(z[0])})
 
-  return base.Method(init, base.augmented(aug), loss, lambda params, state: base.kept("net", params, state),
-                     show=lambda params, state, views: base.shown(views),
+  return base.Method(init, embedding.augmented(aug), loss, lambda params, state: base.kept("net", params, state),
+                     show=lambda params, state, views: embedding.shown(views),
                      project=lambda params, state: (net, {"params": params["net"], **state["net"]}))

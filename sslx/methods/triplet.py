@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from sslx import errors, heads, losses
 from sslx.augment import recipes
-from sslx.methods import base
+from sslx.methods import base, embedding
 
 CITE = """@inproceedings{schroff2015facenet,
   title={FaceNet: A Unified Embedding for Face Recognition and Clustering},
@@ -38,4 +38,4 @@ def make(encoder, *, margin=0.2, mining="semihard", labels=False, widths=(128, 1
     return value, base.found(x, y, jnp.concatenate([x, y]), itself=jnp.arange(len(x)))
 
   net = base.Network(encoder, heads.MLP(widths, norm))
-  return base.joint(net, aug, objective, reads=("image", "label") if labels else ("image",), affinity=True)
+  return embedding.joint(net, aug, objective, reads=("image", "label") if labels else ("image",), affinity=True)

@@ -2,7 +2,7 @@
 
 from sslx import heads, losses
 from sslx.augment import recipes
-from sslx.methods import base
+from sslx.methods import base, embedding
 
 CITE = """@article{lee2021vibcreg,
   title={VIbCReg: Variance-Invariance-better-Covariance Regularization for Self-Supervised Learning on Time Series},
@@ -21,4 +21,4 @@ def make(encoder, *, sim=25.0, var=25.0, cov=200.0, widths=(2048, 2048, 2048), a
   def objective(z, views, rng, progress):                                               # z [V, B, K]
     return base.mean(losses.vibcreg(z[i], z[j], sim=sim, var=var, cov=cov) for i, j in base.pairs(len(z))), {}
 
-  return base.joint(base.Network(encoder, heads.MLP(widths, norm=True, last_norm=True)), aug, objective)
+  return embedding.joint(base.Network(encoder, heads.MLP(widths, norm=True, last_norm=True)), aug, objective)

@@ -2,7 +2,7 @@
 
 from sslx import heads, losses
 from sslx.augment import recipes
-from sslx.methods import base
+from sslx.methods import base, embedding
 
 CITE = """@inproceedings{bardes2022vicreg,
   title={VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning},
@@ -21,4 +21,4 @@ def make(encoder, *, sim=25.0, var=25.0, cov=1.0, widths=(8192, 8192, 8192), aug
   def objective(z, views, rng, progress):                                               # z [V, B, K]
     return base.mean(losses.vicreg(z[i], z[j], sim=sim, var=var, cov=cov) for i, j in base.pairs(len(z))), {}
 
-  return base.joint(base.Network(encoder, heads.MLP(widths, norm=True)), aug, objective)
+  return embedding.joint(base.Network(encoder, heads.MLP(widths, norm=True)), aug, objective)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from sslx import heads, losses
 from sslx.augment import recipes, video
-from sslx.methods import base, clips
+from sslx.methods import base, clips, embedding
 
 CITE = """@inproceedings{qian2021cvrl,
   title={Spatiotemporal Contrastive Video Representation Learning},
@@ -36,4 +36,4 @@ def make(encoder, *, frames=0, temperature=0.1, widths=(2048, 128), norm=False, 
                                                                   itself=jnp.arange(z.shape[1]))
 
   net = base.Network(encoder, heads.MLP(widths, norm))
-  return clips.reading(base.joint(net, cuts, objective, affinity=True))
+  return clips.reading(embedding.joint(net, cuts, objective, affinity=True))

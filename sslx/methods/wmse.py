@@ -4,7 +4,7 @@ import jax
 
 from sslx import errors, heads, losses
 from sslx.augment import recipes
-from sslx.methods import base
+from sslx.methods import base, embedding
 
 CITE = """@inproceedings{ermolov2021whitening,
   title={Whitening for Self-Supervised Representation Learning},
@@ -35,4 +35,4 @@ def make(encoder, *, size=128, iterations=1, eps=1e-4, widths=(1024, 64), aug=re
     cuts = [parts(k, z) for k in jax.random.split(rng, iterations)]
     return base.mean(whitened(x[i], x[j]).mean() for x in cuts for i, j in base.pairs(len(z))), {}
 
-  return base.joint(base.Network(encoder, heads.MLP(widths, norm=True)), aug, objective)
+  return embedding.joint(base.Network(encoder, heads.MLP(widths, norm=True)), aug, objective)
