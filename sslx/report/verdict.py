@@ -16,10 +16,14 @@ def of(run):
   tiles: the headline numbers, [(label, value, note)].
   """
   results, health = comparisons(run["evaluation"]), measured(run)
+  further = {r["data"]: found for r in run.get("sets", ()) if (found := comparisons(r))}
   if collapsed(health):
     status, headline = "bad", "No: the representation has collapsed."
   elif results:
     status, headline = judged(results)
+  elif further:
+    status, headline = judged(sum(further.values(), []))
+    headline = f"{headline[:-1]}, on {', '.join(further)}."
   elif run["evaluation"] is not None and health:
     status, headline = "unknown", "It looks healthy, but without labels nobody can say how useful it is."
   else:
@@ -27,6 +31,7 @@ def of(run):
   if not run["finished"]:
     headline = f"{headline[:-1]} (the run is not finished)."
   parts = ([*accuracy(results), *(unevaluated(run) if not results else ())],
+           *([f"On {name}:", *accuracy(found)] for name, found in further.items()),
            [*healthy(health), *loss(run), *ending(run)], advice(status, results, health, run))
   return {"status": status, "headline": headline, "paragraphs": [text for p in parts if (text := " ".join(p))],
           "next": list(commands(run)), "tiles": tiles(run, results, health)}
