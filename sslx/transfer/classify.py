@@ -128,8 +128,13 @@ def measure(predict, train, test, options):
 
   On a labelled test Source, that is. Test images of classes that the training Source does not have count as wrong.
   """
+  return scored(run.outputs(predict, test).argmax(-1), train, test)
+
+
+def scored(guess, train, test):
+  """The measures of guesses [N], class numbers of the training Source, for all examples of the test Source."""
   classes, _, truth = labels.encode(train.labels, test.labels)
-  right = run.outputs(predict, test).argmax(-1) == truth
+  right = guess == truth
   names = test.class_names or ()
   name = lambda c: str(names[c]) if 0 <= c < len(names) else str(c)
   error = (right.mean() * (1 - right.mean()) / len(test)) ** 0.5

@@ -19,7 +19,7 @@ SMALL = {"width": 8, "depth": 2, "heads": 2}
 def test_by_hand():
   x, real = RNG.standard_normal((3, 5, 6)).astype(np.float32), np.arange(5) < np.array([[5], [3], [1]])
   module = heads.Attentive(heads=4)                          # two: four do not divide six
-  p = jax.tree.map(lambda v: RNG.standard_normal(v.shape).astype(np.float32), module.init(jax.random.key(0), x)["params"])
+  p = jax.tree.map(lambda v: RNG.standard_normal(v.shape, np.float32), module.init(jax.random.key(0), x)["params"])
   assert p["query"].shape == (2, 3)
   wanted = np.zeros((3, 6))
   for b in range(3):
