@@ -154,7 +154,7 @@ def unevaluated(run):
     steps, values = record.series(run["records"], key)
     if values:
       yield words.format(percent(values[-1]), steps[-1])
-  if run["evaluation"] is not None:
+  if run["evaluation"] is not None and not run.get("sets"):
     yield "The evaluation holds no accuracies: for those, the training and the test images need labels."
 
 

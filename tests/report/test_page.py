@@ -166,6 +166,7 @@ def test_the_final_encoder_comes_first_and_other_evaluations_after(workdir):
   page = report.write(workdir).read_text()
   words = section(page, "accuracy")
   assert "On elsewhere <b>" in words and "75.6" in words and "other evaluation" not in words
+  assert "the further sets follow" in words
   assert "Yes: the pretraining worked, on elsewhere <b>." in Page(page).words()
 
 
