@@ -57,7 +57,8 @@ def parser():
   p.add_argument("--protocols", default="knn,linear,few_label,health", metavar="P,P,...",
                  help="of knn, linear, few_label, health (default: these), stages and "
                  "stages_ridge (a probe of every stage, the second in closed form)")
-  p.add_argument("--data", metavar="NAME", help="another data set than the run's own")
+  p.add_argument("--data", action="append", metavar="NAME", help="another data set than the run's own, again for more "
+                 "sets (default: the run's own, and those of evaluate.data)")
   p.add_argument("--step", metavar="N|best", help="a checkpoint in place of the final encoder")
   p.add_argument("--read", default="h", choices=("h", "z"), metavar="h|z", help="the representation (default), or the "
                  "projection that the loss compares")

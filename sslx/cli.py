@@ -85,14 +85,17 @@ def evaluate(args):
 
   from sslx import evaluate as evaluation, frozen, log
   encoder = encoder_of(args)
-  result = frozen.evaluate(encoder, args.workdir, protocols=tuple(p for p in args.protocols.split(",") if p),
-                           data=args.data, train=args.train, test=args.test)
-  table = Table("protocol", "setting", "encoder", "random", evaluation.RAW[encoder.reads])
-  for row in evaluation.rows(result):
-    table.add_row(*(f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v) for v in row))
-  log.Console().print(table)
-  for note in result.get("notes", []):
-    log.say(note)
+  names = args.data or [None, *encoder.spec["config"]["evaluate"].get("data", ())]
+  for name in dict.fromkeys(names):
+    result = frozen.evaluate(encoder, args.workdir, protocols=tuple(p for p in args.protocols.split(",") if p),
+                             data=name, train=args.train, test=args.test)
+    table = Table("protocol", "setting", "encoder", "random", evaluation.RAW[encoder.reads],
+                  title=result["data"] if len(names) > 1 else None)
+    for row in evaluation.rows(result):
+      table.add_row(*(f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v) for v in row))
+    log.Console().print(table)
+    for note in result.get("notes", []):
+      log.say(note)
 
 
 def embed(args):

@@ -74,11 +74,13 @@ def default():
   c.checkpoint.minutes = 0.0      # or minutes, whichever comes first; 0 = steps alone
   c.checkpoint.keep = 2           # the last n; the best one is kept beside them
   c.checkpoint.best = "auto"      # what "best" means: knn | rankme | auto (knn where labels exist, else rankme) | none
+                                  # knn of data without labels is the mean of that on evaluate.data
 
   c.evaluate = ConfigDict()
   c.evaluate.every = 0            # steps between evaluations during the run; 0 = only when asked
   c.evaluate.protocols = ("knn", "health")             # during the run: of knn, health, pretext (the held-out task)
   c.evaluate.read = "h"           # during the run: h, the representation, or z, what the loss compares
+  c.evaluate.data = ()            # further labelled sets, data.names: kNN on each during the run, all in sslx evaluate
   c.evaluate.train = 10_000       # at most that many training and ...
   c.evaluate.test = 2_000         # ... test examples (0 = all)
   c.online_probe = True           # a linear probe learns beside the encoder, without touching it (labelled sets only)
@@ -170,7 +172,7 @@ def override(config, arguments):
       raise errors.unknown("config key", key, allowed)
     if isinstance(allowed[key], tuple) and not value.startswith("("):                    # 128,64 or knn,linear
       items = [i.strip() for i in value.split(",") if i.strip()]
-      words = any(isinstance(i, str) for i in allowed[key])
+      words = any(isinstance(i, str) for i in allowed[key]) or key == "evaluate.data"
       pairs[n] = key, f"({''.join((repr(i) if words else i) + ',' for i in items)})"
   values = flags.FlagValues()
   argv = ["sslx", *(f"--config.{k}={v}" for k, v in pairs)]

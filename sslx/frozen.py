@@ -9,6 +9,7 @@ from rich.progress import TextColumn
 
 from sslx import checkpoint, data as datasets, evaluate as evaluation, log, train as training
 from sslx.augment import recipes
+from sslx.evaluate import sets
 from sslx.evaluate.embed import usual
 
 IMAGES = 1024                # on the host at once
@@ -19,9 +20,7 @@ def load_data(encoder, name, split):
   config = ConfigDict(encoder.spec["config"])
   if not name:
     return training.load(config, split)
-  c = config.data
-  like = {"size": encoder.shape[0]} if encoder.reads == "image" else {k: c[k] for k in ("size", *datasets.OTHERS)}
-  return datasets.load(name, split=split, dir=c.dir, fit=c.fit, on_error=c.on_error, **like)
+  return sets.load(name, split, encoder.shape, encoder.reads, config.data)
 
 
 def evaluate(encoder, workdir, *, protocols, data=None, train=None, test=None):

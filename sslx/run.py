@@ -39,6 +39,7 @@ def resolve(config, examples, extend=None):
   if c.precision not in ("float32", "bfloat16"):
     raise errors.unknown("precision", c.precision, ("float32", "bfloat16"))
   c.data.name = data.absolute(c.data.name)                  # so that later commands find it
+  c.evaluate.data = tuple(map(data.absolute, c.evaluate.data))
   if c.init:
     c.init = os.path.abspath(os.path.expanduser(c.init))
   if c.data.unlabelled and not c.data.labels:

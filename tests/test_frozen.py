@@ -100,3 +100,27 @@ def test_what_fails_leaves_no_file(tmp_path, capsys, options, says):
   assert cli.main(["embed", "--workdir", run, "--out", str(tmp_path / "e.npz"), *options]) == 2
   assert says in capsys.readouterr().err
   assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_several_sets_by_one_command(tmp_path, capsys):
+  """Sets of other sizes: each is kept and shown as one alone would be, by --data or by the run's evaluate.data."""
+  rng = np.random.default_rng(0)
+  for name, side, channels in (("a", 12, 3), ("b", 7, 1)):
+    np.savez(tmp_path / f"{name}.npz", images=rng.integers(0, 255, (50, side, side, channels), np.uint8),
+             labels=np.arange(50) % 3)
+  sets, command = [f"npz:{tmp_path}/{n}.npz" for n in "ab"], ["evaluate", "--protocols", "knn", "--workdir"]
+  runs = lambda run: checkpoint.read_json(f"{run}/evaluation.json")["runs"]
+  one = workdir_of(tmp_path / "one")
+  for name in sets:
+    assert cli.main([*command, one, "--data", name]) == 0
+  assert "npz:" not in capsys.readouterr().out                                    # one set alone has no title
+  both = workdir_of(tmp_path / "both")
+  assert cli.main([*command, both, "--data", sets[0], "--data", sets[1]]) == 0
+  assert list(runs(both)) == sets and runs(both) == runs(one)
+  assert "npz:" in capsys.readouterr().out
+  c = checkpoint.read_json(spec := tmp_path / "one/encoder/spec.json")
+  c["config"]["data"]["name"], c["config"]["evaluate"]["data"] = sets[1], sets[:1]
+  checkpoint.write_json(spec, c)
+  (tmp_path / "one/evaluation.json").unlink()
+  assert cli.main([*command, one]) == 0
+  assert list(runs(one)) == sets[::-1] and runs(one)[sets[0]] == runs(both)[sets[0]]

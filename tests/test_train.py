@@ -8,7 +8,7 @@ import optax
 import pytest
 from runs import numbers, tiny
 
-from sslx import checkpoint, data, encoders, errors, log, methods, optim, train
+from sslx import checkpoint, config, data, encoders, errors, frozen, log, methods, optim, train
 from sslx.methods import base
 
 
@@ -52,9 +52,11 @@ def test_own_data_method_and_evaluation_during_the_run(tmp_path):
 
 
 def test_the_best_by_the_projection_is_another_metric(tmp_path):
-  train.train(tiny(total_steps=2, evaluate__every=2, evaluate__read="z"), tmp_path)
+  own = ("digits",)                                         # the run's own set is no further one
+  train.train(tiny(total_steps=2, evaluate__every=2, evaluate__read="z", evaluate__data=own), tmp_path)
   folder, = checkpoint.folders(tmp_path)
   assert checkpoint.record_of(folder)["best"] == {"metric": "knn of z", "value": numbers(tmp_path)[-1]["knn"]}
+  assert [k for k in numbers(tmp_path)[-1] if "knn" in k] == ["knn"]
   assert checkpoint.load_encoder(tmp_path, read="z").spec["read"] == "z"
 
 
@@ -117,3 +119,28 @@ def test_the_curve_does_not_depend_on_the_devices():
       assert {x.dtype for x in jax.tree.leaves((state.params, state.state))} == {np.dtype("float64")}
   assert np.allclose(curves[0], curves[1], rtol=1e-8, atol=0)
   assert np.allclose(curves[0], curves[2], rtol=1e-8, atol=0)
+
+
+def test_labelled_sets_beside_data_without_labels(tmp_path):
+  """kNN on each set is that of its own arrays, whatever its size and colour; the best checkpoint is that of their mean.
+
+  The online numbers of the last step are those of the final encoder on the same sets.
+  """
+  rng = np.random.default_rng(0)
+  np.savez(tmp_path / "flowers.npz", images=rng.integers(0, 255, (60, 5, 9, 1), np.uint8), labels=np.arange(60) % 2)
+  sets = ("digits", f"npz:{tmp_path}/flowers.npz")
+  c = config.override(tiny(total_steps=4, evaluate__every=2, checkpoint__keep=1),
+                      [f"--config.evaluate.data={','.join(sets)}", "--config.evaluate.train=200"])
+  assert c.evaluate.data == sets
+  encoder = train.train(c, tmp_path / "run", data=[{"image": x["image"]} for x in data.load("digits").take(range(64))])
+  records = [r for r in numbers(tmp_path / "run") if "knn_flowers.npz" in r]
+  assert [r["step"] for r in records] == [2, 4] and not any("knn" in r for r in records)
+  for title, name in zip(("digits", "flowers.npz"), sets, strict=True):
+    offline = frozen.evaluate(encoder, tmp_path, protocols=("knn",), data=name)
+    assert records[-1][f"knn_{title}"] == offline["knn"]["encoder"]
+  mean = {r["step"]: (r["knn_digits"] + r["knn_flowers.npz"]) / 2 for r in records}
+  assert checkpoint.Checkpoints(tmp_path / "run", create=False).best_step() == max(mean, key=lambda s: (mean[s], s))
+  folder = checkpoint.folders(tmp_path / "run")[-1]
+  assert checkpoint.record_of(folder)["best"] == {"metric": "knn on digits, flowers.npz", "value": mean[4]}
+  with pytest.raises(errors.UsageError, match="has no labelled image"):
+    train.train(tiny(evaluate__every=2, evaluate__data=("digits_text",)), tmp_path / "none")

@@ -181,7 +181,8 @@ class ViT(nn.Module):
   def features(self, x, train=False, keep=None, mask=None, fill=None):
     """x [B, H, W, C] in [0, 1] -> {"stage1" .. (one a block) and "grid" [B, h, w, D], "tokens", "pooled" [B, D]}.
 
-    Tokens are the class token, registers and patches in reading order. For masked images:
+    With a class token, "class_tokens" [B, depth, D] are those after each block, through the norm of the last. Tokens
+    are the class token, registers and patches in reading order. For masked images:
       keep: [B, K], places of the patches that are seen; the blocks never compute the others, and there are no maps.
       mask, fill: where mask [B, h, w] is True, the patch's embedding is `fill` [D].
     """
@@ -224,12 +225,15 @@ class ViT(nn.Module):
     turn = None if turn is None else jnp.pad(jnp.asarray(turn, wide), ((0, 0), (first, 0), (0, 0)))
     x, stages = self.blocks(x, turn, train)
     norm = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, param_dtype=wide, name="norm")
+    after = jnp.stack([y[:, 0] for y in stages], 1) if self.class_token and keep is None else None
     x = norm(x) if self.norm == "tokens" else x
     pooled = x[:, 0] if self.pool == "token" else jnp.mean(x[:, first:], 1)
     pooled = norm(pooled) if self.norm == "pooled" else pooled
     out = {"tokens": x, "pooled": pooled}
     if keep is not None:
       return out
+    if self.class_token:
+      out["class_tokens"] = norm(after) if self.norm == "tokens" else after
     maps = {f"stage{i}": y for i, y in enumerate(stages, 1)} | {"grid": x}
     return out | {k: y[:, first:].reshape(B, h, w, self.width) for k, y in maps.items()}
 

@@ -3,12 +3,14 @@
 import numpy as np
 
 from sslx import checkpoint, data, errors, evaluate
+from sslx.evaluate import sets
 
 
 def watcher(config, source, test, encoder, method):
   """(a function params, state -> (values for the log, the number that "best" compares), that number's metric or None).
 
-  For use during the run.
+  For use during the run. On further sets (evaluate.data) it gives kNN by their names, "knn_cifar10"; where the run's
+  own data have no labels, the mean of these is what "best" compares.
   """
   read = config.evaluate.read
   if read not in ("h", "z"):
@@ -18,6 +20,9 @@ def watcher(config, source, test, encoder, method):
   bank = data.arrays(source, config.evaluate.train, config.seed)
   queries = None if test is None else data.arrays(data.given(test), config.evaluate.test, config.seed)
   labelled = bank[1] is not None and queries is not None and queries[1] is not None
+  limits = (config.evaluate.train, config.evaluate.test)
+  further = {title: sets.arrays(name, source, config.data, limits, config.seed)
+             for title, name in sets.titles(config.evaluate.data).items() if name != config.data.name}
   protocols, best = config.evaluate.protocols, config.checkpoint.best
   for name in protocols:
     if name not in ("knn", "health", "pretext"):
@@ -30,11 +35,12 @@ def watcher(config, source, test, encoder, method):
     if missing or "index" in method.reads:
       raise errors.UsageError("evaluate.protocols has pretext, but this method's task reads "
                               f"{', '.join(missing) or 'the index of training examples'}, which held-out data have not")
-  best = ("knn" if labelled else "rankme") if best == "auto" else best
+  best = ("knn" if labelled or further else "rankme") if best == "auto" else best
   if best not in ("knn", "rankme", "none"):
     raise errors.unknown("checkpoint.best", best, ("auto", "knn", "rankme", "none"))
-  if best == "knn" and not labelled:
-    raise errors.UsageError("checkpoint.best=knn needs a labelled train and test split: use rankme or auto")
+  if best == "knn" and not (labelled or further):
+    raise errors.UsageError("checkpoint.best=knn needs a labelled train and test split, or a set in evaluate.data: use "
+                            "rankme or auto")
 
   def watch(params, state):
     h = lambda: (encoder, method.encoder(params, state)[source.key])
@@ -43,6 +49,9 @@ def watcher(config, source, test, encoder, method):
     features, values = embed(bank[0]), {}
     if labelled and ("knn" in protocols or best == "knn"):
       values["knn"] = evaluate.knn(features, bank[1], embed(queries[0]), queries[1])
+    if "knn" in protocols or (best == "knn" and not labelled):
+      for title, (a, b) in further.items():
+        values[f"knn_{title}"] = evaluate.knn(embed(a[0]), a[1], embed(b[0]), b[1])
     if "health" in protocols or best == "rankme":
       health = evaluate.health(features)
       values |= {"rankme": health["effective_rank"], "feature_std": health["feature_std"]}
@@ -52,6 +61,8 @@ def watcher(config, source, test, encoder, method):
                                seed=config.seed)
       values |= {f"test_{k}": v for k, v in found.items()}
     values = {k: v for k, v in values.items() if v is not None}
-    return values, values.get(best)
+    mean = best == "knn" and not labelled
+    return values, np.mean([values[f"knn_{title}"] for title in further]) if mean else values.get(best)
 
-  return watch, None if best == "none" else best if read == "h" else f"{best} of z"
+  metric = f"knn on {', '.join(further)}" if best == "knn" and not labelled else best
+  return watch, None if best == "none" else metric if read == "h" else f"{metric} of z"

@@ -70,6 +70,7 @@ def gather(run):
       "predictions": attempt(transferred.pictures, run, sources[1]) if run["transfer"] and sources else (None, None),
       "changed": changed(run, sources[0]) if sources else None,
       "contenders": figures.CONTENDERS, "accuracies": tables.accuracies(evaluation),
+      "sets": [(r["data"], rows) for r in run["sets"] if (rows := tables.accuracies(r))],
       "others": [(f"{r['data']}, step {r['step']}", rows) for r in run["others"] if (rows := tables.accuracies(r))],
       "notes": evaluation.get("notes", []), "few_label": tables.few_label_charts(evaluation),
       "stages": tables.stage_charts(evaluation),

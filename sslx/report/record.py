@@ -12,11 +12,11 @@ KINDS = {  # key of the data: what an example is called, several, and the conten
 
 
 def read(workdir):
-  """{"workdir", "path", "config", "environment", "records", "evaluation", "others", "total", "exported", "last",
-  "finished", "transfer", "kind"}.
+  """{"workdir", "path", "config", "environment", "records", "evaluation", "sets", "others", "total", "exported",
+  "last", "finished", "transfer", "kind"}.
 
-  evaluation: that of the run's own data, of the final encoder if there is one, or None; others: all other ones, of
-  evaluation.json; total: the planned steps;
+  evaluation: that of the run's own data, of the final encoder if there is one, or None; sets: those of evaluate.data,
+  of the same encoder, by their order; others: all other ones, of evaluation.json; total: the planned steps;
   exported: the step of encoder/, or None; last: the newest step that left a trace; finished: the encoder is the run's
   last word; transfer: transfer.json, for a task on a pretrained encoder, or None; kind: of KINDS. Raises
   errors.UsageError for a folder that is not a run's, errors.RunError for a file that cannot be read.
@@ -37,11 +37,13 @@ def read(workdir):
   last = max([r["step"] for r in records] + steps + [exported or 0])
   runs = found.pop("runs", {})
   evaluation = runs.get(config["data"]["name"], {}).get(str(exported)) or found or None
-  others = [r for steps in runs.values() for r in steps.values() if r != evaluation]
+  sets = [r for name in config.get("evaluate", {}).get("data", ()) if name != config["data"]["name"]
+          and (r := runs.get(name, {}).get(str(exported)))]
+  others = [r for steps in runs.values() for r in steps.values() if r != evaluation and r not in sets]
   ended = exported is not None and exported >= last and (exported >= total or config.get("stop", {}).get("plateau"))
   return {"workdir": str(workdir), "path": path, "config": config, "environment": environment, "records": records,
-          "evaluation": evaluation, "others": others, "total": total, "exported": exported, "last": last,
-          "finished": bool(ended), "transfer": optional(path / "transfer.json"),
+          "evaluation": evaluation, "sets": sets, "others": others, "total": total, "exported": exported,
+          "last": last, "finished": bool(ended), "transfer": optional(path / "transfer.json"),
           "kind": KINDS[environment["data"].get("key", "image")]}
 
 

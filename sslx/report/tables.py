@@ -86,7 +86,8 @@ def curves(records):
   """[{"title", "text", "chart", "alt"}] of every number that was logged."""
   out = []
   own = lambda k: "the method's own measure" + (" on held-out data" if k.startswith("test_") else "")
-  extra = {k: (k.replace("_", " "), own(k), {}) for k in record.others(records)}
+  extra = {k: (f"kNN on {k[4:]}", "test data of a further set, during the run", {"percent": True})
+           if k.startswith("knn_") else (k.replace("_", " "), own(k), {}) for k in record.others(records)}
   for key, (title, text, options) in (CURVES | {k: v for k, v in extra.items() if k not in CURVES}).items():
     steps, values = record.series(records, key)
     if not values:

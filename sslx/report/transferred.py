@@ -27,6 +27,9 @@ def of(run):
     return out | {"headline": "Not tested yet, so nobody can say."}
   measure = next(m for m in MAIN if m in runs[strategy])
   own, name = runs[strategy][measure], MEASURES[measure].lower()
+  if "chosen_on" in runs[strategy]:
+    out["paragraphs"].append(f"The learning rate {runs[strategy]['rate']:g} was chosen on "
+                             f"{runs[strategy]['chosen_on']}.")
   out["tiles"] = [(s, verdict.percent(r[measure]), name) for s, r in runs.items()]
   if "scratch" not in runs or strategy == "scratch":
     return out | {"headline": f"{verdict.percent(own)} {name} by {strategy}; nothing to compare with."}
@@ -52,8 +55,14 @@ def tables(found):
           if any(m in r for r in runs.values())]
   classes = list(dict.fromkeys(c for r in runs.values() for c in r.get("classes", {})))
   each = [row(c, [r.get("classes", {}).get(c) for r in runs.values()]) for c in classes]
-  return [(t, list(runs), part) for t, part in (("On test data, in percent", rows), ("Each class, in percent", each))
-          if part]
+  out = [(t, list(runs), part) for t, part in (("On test data, in percent", rows), ("Each class, in percent", each))
+         if part]
+  for r in (r for r in runs.values() if "rates" in r):                                   # linear_sgd
+    named = [(f"{rate} (chosen)" if float(rate) == r["rate"] else rate, shown(v.values()), None)
+             for rate, v in r["rates"].items()]
+    out.append((f"Each learning rate, in percent; it was chosen on {r['chosen_on']}",
+                ["training examples held out", "test examples"], named))
+  return out
 
 
 def pictures(run, source):

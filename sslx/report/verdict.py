@@ -15,18 +15,23 @@ def of(run):
 
   tiles: the headline numbers, [(label, value, note)].
   """
-  results, health = comparisons(run["evaluation"]), measured(run)
+  results, health, raw = comparisons(run["evaluation"]), measured(run), run["kind"]["raw"]
+  further = {r["data"]: found for r in run.get("sets", ()) if (found := comparisons(r))}
   if collapsed(health):
     status, headline = "bad", "No: the representation has collapsed."
   elif results:
-    status, headline = judged(results, run["kind"]["raw"])
+    status, headline = judged(results, raw)
+  elif further:
+    status, headline = judged(sum(further.values(), []), raw)
+    headline = f"{headline[:-1]}, on {', '.join(further)}."
   elif run["evaluation"] is not None and health:
     status, headline = "unknown", "It looks healthy, but without labels nobody can say how useful it is."
   else:
     status, headline = "unknown", "Not evaluated yet, so nobody can say."
   if not run["finished"]:
     headline = f"{headline[:-1]} (the run is not finished)."
-  parts = ([*accuracy(results, run["kind"]["raw"]), *(unevaluated(run) if not results else ())],
+  parts = ([*accuracy(results, raw), *(unevaluated(run) if not results else ())],
+           *([f"On {name}:", *accuracy(found, raw)] for name, found in further.items()),
            [*healthy(health, run["kind"]["many"]), *loss(run), *ending(run)], advice(status, results, health, run))
   return {"status": status, "headline": headline, "paragraphs": [text for p in parts if (text := " ".join(p))],
           "next": list(commands(run)), "tiles": tiles(run, results, health)}
@@ -149,7 +154,7 @@ def unevaluated(run):
     steps, values = record.series(run["records"], key)
     if values:
       yield words.format(percent(values[-1]), steps[-1], many=run["kind"]["many"])
-  if run["evaluation"] is not None:
+  if run["evaluation"] is not None and not run.get("sets"):
     yield "The evaluation holds no accuracies: for those, the training and the test set need labels."
 
 

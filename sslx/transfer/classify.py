@@ -1,4 +1,4 @@
-"""Classification on a pretrained encoder: a linear head on its representation, or on one of its stages."""
+"""Classification on a pretrained encoder: a linear head on its representation, on a stage, or on what a query sees."""
 
 from typing import Any
 
@@ -11,45 +11,58 @@ import optax
 from sslx import augment, errors
 from sslx.augment import recipes
 from sslx.evaluate import labels
+from sslx.heads import Attentive
 from sslx.transfer import downstream, run, stages
 
 RESIZED = True               # images are brought to the size of the pretraining
+POOLS = ("", "attentive")
 
 
 class Classifier(nn.Module):
   """x [B, ...] -> logits [B, K]. still: the encoder runs as in evaluation, and its features are standardised.
 
   layer: the stage whose mean over space is classified, "" for the representation.
+  pool: "attentive" attends to the places of the stage, or to the encoder's last grid or tokens, in place of their mean.
   """
   encoder: Any
   classes: int
   layer: str = ""
   still: bool = False
+  pool: str = ""
 
   @nn.compact
   def __call__(self, x, train=False):
-    if self.layer:
+    real = None
+    if self.layer or self.pool:
       found = self.encoder.features(x, train and not self.still)
-      if self.layer not in found:
-        raise errors.unknown("layer", self.layer, found)
-      h = found[self.layer]
-      h = jnp.mean(h, range(1, h.ndim - 1), dtype=jnp.promote_types(h.dtype, jnp.float32))
+      layer = self.layer or ("grid" if "grid" in found else "tokens")
+      if layer not in found:
+        raise errors.unknown("layer", layer, found)
+      h = found[layer]
+      h = h.astype(jnp.promote_types(h.dtype, jnp.float32))
+      h = h.reshape(len(h), -1, h.shape[-1]) if self.pool else jnp.mean(h, range(1, h.ndim - 1))
+      if self.pool and jnp.issubdtype(x.dtype, jnp.integer):                               # text: 0 is no token
+        real = jnp.pad(x != 0, ((0, 0), (h.shape[1] - x.shape[1], 0)), constant_values=True)
     else:
       h = self.encoder(x, train and not self.still)
-    h, wide = h.astype(jnp.promote_types(h.dtype, jnp.float32)), jnp.result_type(float)
+      h = h.astype(jnp.promote_types(h.dtype, jnp.float32))
+    wide = jnp.result_type(float)
     if self.still:                                           # Doersch et al., 2015: features of any scale
       h = nn.BatchNorm(use_running_average=not train, momentum=0.9, use_scale=False, use_bias=False, param_dtype=wide,
-                       name="norm")(h)
+                       name="norm")(h, mask=None if real is None else real[..., None])
+    h = Attentive(name="pool")(h, real) if self.pool else h
     return nn.Dense(self.classes, param_dtype=wide, kernel_init=nn.initializers.normal(0.01), name="head")(h)
 
 
-def make(encoder, *, source="", weights="", strategy="linear", layer="", num_classes=0, mixup=0.0, cutmix=0.0,
+def make(encoder, *, source="", weights="", strategy="linear", layer="", pool="", num_classes=0, mixup=0.0, cutmix=0.0,
          smoothing=0.0, ema=0.0, reads="image", aug=recipes.mae()):
   """A classifier on `encoder`, trained with cross-entropy.
 
   Args:
     source, weights, strategy, ema: see downstream.make.
     layer: "stage1", "stage2", ... to classify the mean of that stage in place of the representation (linear alone).
+    pool: "attentive": a learnt query attends to the encoder's last grid or tokens, or to those of `layer`, and what it
+      sees is classified; "": the representation as the encoder has it, or the mean of `layer`.
     num_classes: of the set; a run fills it in.
     mixup, cutmix: alpha of the mix of pairs (Zhang et al., 2018; Yun et al., 2019), 0 for none; with both, each image
       gets one of the two.
@@ -59,9 +72,11 @@ def make(encoder, *, source="", weights="", strategy="linear", layer="", num_cla
   """
   if reads != "image" and (mixup or cutmix):
     raise errors.UsageError(f"mixup and cutmix are for images, and the encoder reads {reads}: leave them at 0")
+  if pool not in POOLS:
+    raise errors.unknown("pool", pool, POOLS)
   still = stages.parse(strategy)[0] == "linear"
   check_layer(layer, strategy)
-  net = Classifier(encoder, num_classes, layer, still)
+  net = Classifier(encoder, num_classes, layer, still, pool)
 
   def views(rng, batch):
     r_aug, r_mix = jax.random.split(rng)
@@ -113,8 +128,13 @@ def measure(predict, train, test, options):
 
   On a labelled test Source, that is. Test images of classes that the training Source does not have count as wrong.
   """
+  return scored(run.outputs(predict, test).argmax(-1), train, test)
+
+
+def scored(guess, train, test):
+  """The measures of guesses [N], class numbers of the training Source, for all examples of the test Source."""
   classes, _, truth = labels.encode(train.labels, test.labels)
-  right = run.outputs(predict, test).argmax(-1) == truth
+  right = guess == truth
   names = test.class_names or ()
   name = lambda c: str(names[c]) if 0 <= c < len(names) else str(c)
   error = (right.mean() * (1 - right.mean()) / len(test)) ** 0.5

@@ -13,7 +13,7 @@ from sslx import augment, errors
 from sslx.augment import boxes as rectangles, crop
 from sslx.data import parts
 from sslx.evaluate.precision import precision
-from sslx.transfer import boxes, downstream, segment, stages
+from sslx.transfer import boxes, downstream, pyramid, segment, stages
 
 PRIOR = 0.01                 # of an object at a place, at the start (Lin et al., 2017)
 REACH, CENTRE = 8, 1.5       # of a level, in its strides: the largest side distance, and how far from the centre
@@ -46,12 +46,11 @@ class Detector(nn.Module):
     logits = conv(self.classes, "classes", kernel_init=small,
                   bias_init=nn.initializers.constant(-math.log((1 - PRIOR) / PRIOR)))
     sides, centre = conv(4, "sides", kernel_init=small), conv(1, "centre", kernel_init=small)
-    up, out = None, []
-    for name in levels({k: v.shape for k, v in found.items()})[::-1]:
-      h = found[name].astype(jnp.promote_types(found[name].dtype, jnp.float32))
-      h = conv(self.width, f"lateral_{name}", 1)(h)
-      up = h if up is None else jax.image.resize(up, h.shape, "nearest") + h
-      h = norm(f"norm_{name}")(conv(self.width, f"smooth_{name}")(up))
+    maps = {name: found[name].astype(jnp.promote_types(found[name].dtype, jnp.float32))
+            for name in levels({k: v.shape for k, v in found.items()})}
+    out = []
+    for name, h in pyramid.top_down(maps, lambda name, size: conv(self.width, name, size),
+                                    lambda name, h: norm(f"norm_{name}")(h)).items():
       a = b = h
       for i in range(self.depth):
         a, b = (nn.relu(g(f(v))) for v, (f, g) in ((a, tower[f"class{i}"]), (b, tower[f"box{i}"])))
@@ -62,7 +61,7 @@ class Detector(nn.Module):
       corners = jnp.concatenate([place - reach[..., :2], place + reach[..., 2:]], -1)
       y = jnp.concatenate([corners, centre(b), logits(a)], -1)
       out.append(y.reshape(len(y), -1, y.shape[-1]))
-    return jnp.concatenate(out[::-1], 1)
+    return jnp.concatenate(out, 1)
 
 
 def levels(shapes):

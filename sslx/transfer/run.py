@@ -47,7 +47,8 @@ def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log
     config: of configs/transfer; method.strategy says what moves.
     workdir: folder of the run, made if need be; the same call goes on with what is there.
     source: where the pretrained encoder is, see `onto`; None if `config` came from there.
-    scratch: also train the same network from random weights, with the same recipe, in workdir/scratch.
+    scratch: also train the same network from random weights, with the same recipe, in workdir/scratch, unless that is
+      no part of the task.
     scratch_lr: its peak learning rate, where it shall not be the run's own.
     log_to: called with every record of the run's log.
 
@@ -63,6 +64,7 @@ def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log
   labelled, test, used = train.load(c, "train"), train.load(c, "test"), positions(c)
   task, path = importlib.import_module(c.method.name), pathlib.Path(workdir) / "transfer.json"
   task.prepare(c, labelled, test)
+  scratch = scratch and getattr(task, "SCRATCH", True)
   record = {"task": c.method.name.rpartition(".")[2], "source": c.method.source, "labels": len(labelled)}
   if c.method.strategy == "auto":
     record["choice"] = decided(c, labelled, path)

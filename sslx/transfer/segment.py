@@ -1,4 +1,4 @@
-"""Semantic segmentation on a pretrained encoder: a class for every pixel, by a linear head or one on all stages."""
+"""Semantic segmentation on a pretrained encoder: a class for every pixel, by a linear head or ones on all stages."""
 
 from typing import Any
 
@@ -11,18 +11,20 @@ import optax
 from sslx import augment, data, errors
 from sslx.augment import boxes, crop
 from sslx.data import masks
-from sslx.transfer import downstream, stages
+from sslx.transfer import downstream, pyramid, stages
 
 IGNORED = 255                # marks pixels without a class where classes.json does not say
 PART = 64                    # images on the host at once: their logits are large
+HEADS = ("linear", "fcn", "upernet")
 BOOTSTRAPS, SEED = 200, 0    # for the standard error of the mean IoU
 
 
 class Segmenter(nn.Module):
   """x [B, H, W, C] -> logits [B, H, W, K]. still: the encoder runs as in evaluation, and its features are standardised.
 
-  head: "linear", each place of the last grid by itself; or "fcn" (Long et al., 2015): at most four stages, a 3x3
-  convolution of `width` on each, their scores added from coarse to fine.
+  head: "linear", each place of the last grid by itself; "fcn" (Long et al., 2015): at most four stages, a 3x3
+  convolution of `width` on each, their scores added from coarse to fine; or "upernet" (Xiao et al., 2018): a pyramid of
+  `width` on these stages, the blocks of a ViT brought to four sizes first.
   """
   encoder: Any
   classes: int
@@ -42,6 +44,9 @@ class Segmenter(nn.Module):
                                     kernel_init=nn.initializers.normal(0.01))(h)
     if self.head == "linear":
       y = score(ready(found["grid"], "grid"), "grid")
+    elif self.head == "upernet":
+      maps = pyramid.spread({name: ready(found[name], name) for name in chosen(found)})
+      y = score(pyramid.Fused(self.width, name="pyramid")(maps), "pyramid")
     else:
       y = None
       for name in chosen(found)[::-1]:
@@ -55,7 +60,7 @@ def chosen(features):
   """At most four of an encoder's stages, evenly spread, the last among them, in their order."""
   names = sorted((k for k in features if k.startswith("stage")), key=lambda k: int(k[5:]))
   if not names:
-    raise errors.UsageError("this encoder's features have no stages for the head fcn: use method.head=linear")
+    raise errors.UsageError("this encoder's features have no stages for a head on several: use method.head=linear")
   return [names[i] for i in np.unique(np.linspace(-1, len(names) - 1, min(4, len(names)) + 1).round()[1:].astype(int))]
 
 
@@ -71,8 +76,8 @@ def make(encoder, *, source="", weights="", strategy="linear", head="linear", wi
     flip_p: probability of a mirror image.
     jitter: strength of brightness, contrast and saturation, a quarter of it of hue.
   """
-  if head not in ("linear", "fcn"):
-    raise errors.unknown("head", head, ("linear", "fcn"))
+  if head not in HEADS:
+    raise errors.unknown("head", head, HEADS)
   net = Segmenter(encoder, num_classes, head, width, stages.parse(strategy)[0] == "linear")
 
   def views(rng, batch):

@@ -162,6 +162,12 @@ def test_the_final_encoder_comes_first_and_other_evaluations_after(workdir):
   (workdir / "evaluation.json").write_text(json.dumps({"runs": {"elsewhere <b>": {"6": other}}}))
   words = section(report.write(workdir).read_text(), "accuracy")
   assert "has not been evaluated" in words and "75.6" in words
+  edit(workdir / "config.json", lambda c: c["evaluate"].update(data=["elsewhere <b>"]))
+  page = report.write(workdir).read_text()
+  words = section(page, "accuracy")
+  assert "On elsewhere <b>" in words and "75.6" in words and "other evaluation" not in words
+  assert "the further sets follow" in words
+  assert "Yes: the pretraining worked, on elsewhere <b>." in Page(page).words()
 
 
 def test_unlabelled(workdir):
