@@ -6,12 +6,14 @@ import jax.numpy as jnp
 from sslx import errors
 from sslx.augment import spectrum
 
+POOLS = {"mean_max": lambda x: jnp.concatenate([jnp.mean(x, (1, 2)), jnp.max(x, (1, 2))], -1)}       # [B, h, w, D]
+
 
 class Audio(nn.Module):
   """A waveform [B, T] in [-1, 1] -> what the trunk, an encoder of images, gives for `picture`.
 
   rate: samples a second. window, hop: samples of a frame and from one to the next. mels: bands from low to high Hz.
-  patch: of which both sides of the picture are made multiples.
+  patch: of which both sides of the picture are made multiples. pool: see POOLS.
   """
   trunk: nn.Module
   rate: int
@@ -21,14 +23,16 @@ class Audio(nn.Module):
   low: float
   high: float
   patch: int = 1
+  pool: str = "trunk"
 
   def __call__(self, x, train=False):
     """x [B, T] -> [B, D]."""
     return self.features(x, train)["pooled"]
 
   def features(self, x, train=False):
-    """x [B, T] -> the trunk's features: "pooled" [B, D], "grid" [B, h, w, D], h along frequency, w along time, ..."""
-    return self.trunk.features(self.picture(x), train)
+    """x [B, T] -> the trunk's features: "grid" [B, h, w, D], h along frequency, w along time, ...; "pooled" by `pool`."""
+    found = self.trunk.features(self.picture(x), train)
+    return found | ({"pooled": POOLS[self.pool](found["grid"])} if self.pool in POOLS else {})
 
   def picture(self, x):
     """Waveforms [..., T] -> [..., mels, T // hop, 1] in [0, 1], low frequencies first; whole patches alone."""
@@ -43,7 +47,7 @@ class Audio(nn.Module):
     return spectrum.picture(decibels)[..., :n, None]
 
 
-def on(trunk, rate, window, hop, mels, low, high, patch=1):
+def on(trunk, rate, window, hop, mels, low, high, patch=1, pool="trunk"):
   """The Audio module of these options."""
   if not 1 <= hop <= window // 2:
     raise errors.UsageError(f"encoder.hop is {hop}: it must be from 1 to half of encoder.window, {window // 2}")
@@ -53,4 +57,4 @@ def on(trunk, rate, window, hop, mels, low, high, patch=1):
   if empty:
     raise errors.UsageError(f"{empty} of {mels} mel bands are empty, narrower than the steps of a window of {window}: "
                             "set encoder.mels lower or encoder.window higher")
-  return Audio(trunk, rate, window, hop, mels, low, high, patch)
+  return Audio(trunk, rate, window, hop, mels, low, high, patch, pool)

@@ -31,6 +31,15 @@ def test_the_trunk_sees_the_picture(name):
   np.testing.assert_allclose(encoder.apply(variables, 0.1 * X), pooled, atol=1e-4)          # loudness does not count
 
 
+def test_mean_and_maximum_side_by_side():
+  encoder = encoders.make("audio_resnet10", **FRONT, **MAKE["audio_resnet10"], pool="mean_max")
+  found = jax.jit(lambda x: encoder.init_with_output(jax.random.key(0), x, method="features")[0])(X)
+  maps = np.asarray(found["grid"])
+  np.testing.assert_allclose(found["pooled"], np.concatenate([maps.mean((1, 2)), maps.max((1, 2))], 1), atol=1e-6)
+  with pytest.raises(errors.UsageError, match="unknown pool 'mean_mx': did you mean mean_max"):
+    encoders.make("audio_resnet10", pool="mean_mx")
+
+
 def test_frames_beyond_the_last_patch_are_cut():
   encoder = encoders.make("audio_vit_ti", **FRONT, **MAKE["audio_vit_ti"])
   assert jax.eval_shape(encoder.picture, jnp.zeros((1, 599))).shape == (1, 8, 16, 1)        # of 19 frames

@@ -13,7 +13,7 @@ from sources import exported
 
 from sslx import checkpoint, cli, config, data, encoders, errors, evaluate, optim, train, transfer
 from sslx.augment import to_float
-from sslx.report import transferred
+from sslx.report import record, transferred
 from sslx.transfer import linear_sgd
 
 CONFIG = f"{pathlib.Path(__file__).parents[2]}/configs/transfer/linear_sgd.py:tiny"
@@ -110,7 +110,7 @@ def test_the_command_its_report_and_resuming(source, tmp_path, capsys):
   assert cli.main([*command, str(tmp_path / "run"), *FEW]) == 0
   found = json.loads((tmp_path / "run/transfer.json").read_text())
   assert list(found["runs"]) == ["linear"] and list(found["runs"]["linear"]["rates"])[-1] == "3"
-  words = " ".join(transferred.of({"transfer": found})["paragraphs"])
+  words = " ".join(transferred.of({"transfer": found, "kind": record.KINDS["image"]})["paragraphs"])
   assert "was chosen on 144 training examples that no head learnt from" in words
   title, columns, rows = transferred.tables(found)[-1]
   assert "144" in title and len(columns) == 2 and sum("(chosen)" in name for name, *_ in rows) == 1 and len(rows) == 8
