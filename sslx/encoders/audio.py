@@ -30,7 +30,7 @@ class Audio(nn.Module):
     return self.features(x, train)["pooled"]
 
   def features(self, x, train=False):
-    """x [B, T] -> the trunk's features: "grid" [B, h, w, D], h along frequency, w along time, ...; "pooled" by `pool`."""
+    """x [B, T] -> the trunk's features: "grid" [B, h, w, D], h frequency, w time, ...; "pooled" by `pool`."""
     found = self.trunk.features(self.picture(x), train)
     return found | ({"pooled": POOLS[self.pool](found["grid"])} if self.pool in POOLS else {})
 
