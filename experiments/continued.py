@@ -1,7 +1,8 @@
 """Pretraining that goes on from imported weights, step by step beside the encoder that it started from.
 
   python experiments/continued.py                                           # digits: 10 minutes on one core
-  python experiments/continued.py --data fashion_mnist --size 14 --first 60
+  python experiments/continued.py --data fashion_mnist --size 14
+  python experiments/continued.py --data folder:$DATA/cifar10 --size 16 --width 16
   python experiments/continued.py --first-data fashion_mnist --size 8       # digits, from an encoder of clothes
 
 SimCLR trains an encoder for a few steps, so that there is room above it; `sslx export --to timm` writes it and `sslx
@@ -95,7 +96,10 @@ def table(rows):
            "with equal features, and then pretrained further: kNN (k = 20) at each tenth of the run. In the first one",
            "the encoder is held while the heads warm up (`init_frozen`), in the second its rate climbs to a share of",
            "theirs (`init_rate`, the column). The last column counts test images: a standard error of kNN is 4.8 of",
-           "the digits' and 19 of Fashion-MNIST's (`--data fashion_mnist --size 14`, 10,000 training images).",
+           "the digits', 19 of Fashion-MNIST's (`--data fashion_mnist --size 14`, 10,000 training images) and 22 of",
+           "CIFAR-10's (`--data folder:$DATA/cifar10 --size 16 --width 16`). Where the encoder is one *of* other data",
+           "(`--first-data fashion_mnist --size 8`), there is room above it; where it knows its data already, kNN",
+           "stays about where it was.",
            "",
            "| data | encoder | method | rate | as imported | at each tenth | lowest | last | most below the import |",
            "|" + "---|" * 9]
