@@ -83,7 +83,8 @@ def make(encoder, *, snr=(0.0, 10.0), gaps=0, gap=0.03, band=(), skip=True, widt
 
   Args:
     snr: range of decibels that white noise is below the recording; () for none.
-    gaps, gap: how many are cut out, and how long each is, as a share of the example.
+    gaps, gap: how many are cut out, and how long each is, as a share of the example. Where nothing else is damaged the
+      gaps' places are known, and what is around them stays as it is.
     band: range of the share of frequencies that is left, the lowest ones; () for all.
     skip: whether the decoder sees the damaged spectrum, or the encoder's grid alone; where nothing is damaged it must
       be False, and the method is an autoencoder.
@@ -96,27 +97,33 @@ def make(encoder, *, snr=(0.0, 10.0), gaps=0, gap=0.03, band=(), skip=True, widt
   if skip and not damaged:
     raise errors.UsageError("audio_restoration has nothing to restore: set method.snr, gaps or band; or method.skip to "
                             "False, which makes it an autoencoder")
+  only_gaps = gaps and not len(snr) and not len(band)
   net, sizes = Restorer(encoder, width, skip), {"window": encoder.window, "hop": encoder.hop}
 
   def views(rng, batch):
     clean, keys = augment.to_float(batch["audio"]), jax.random.split(rng, 3)
     x = audio.random_low_pass(keys[0], clean, share=band) if len(band) else clean
     x = audio.random_silence(keys[1], x, gaps=gaps, size=gap) if gaps else x
-    return {"audio": audio.random_noise(keys[2], x, decibels=snr) if len(snr) else x, "clean": clean}
+    views = {"audio": audio.random_noise(keys[2], x, decibels=snr) if len(snr) else x, "clean": clean}
+    return views | ({"lost": x != clean} if only_gaps else {})
+
+  def restore(params, state, views, rng=None):
+    out, stats = base.forward(net, params["net"], state["net"], views["audio"], rng=rng)
+    return jnp.where(views["lost"], out, views["audio"]) if only_gaps else out, stats
 
   def init(rng, batch):
     params, stats = base.init(net, rng, jax.eval_shape(views, rng, batch)["audio"])
     return {"net": params}, {"net": stats}
 
   def loss(params, state, views, rng, progress):
-    out, stats = base.forward(net, params["net"], state["net"], views["audio"], rng=rng)
+    out, stats = restore(params, state, views, rng)
     metrics, clean = {}, views["clean"]
     for name, x in (("", jax.lax.stop_gradient(out)), *([("_damaged", views["audio"])] if damaged else [])):
       metrics |= {f"snr{name}": jnp.mean(ratio(x, clean)), f"lsd{name}": jnp.mean(lsd(x, clean, **sizes))}
     return distance(out, views["clean"], **sizes), ({"net": stats}, metrics)
 
   def show(params, state, views):
-    out, _ = base.forward(net, params["net"], state["net"], views["audio"])
+    out, _ = restore(params, state, views)
     waves = {"original": views["clean"], **({"damaged": views["audio"]} if damaged else {}),
              "restored" if damaged else "output": out.clip(-1, 1)}
     return ({k: sound.upright(encoder.picture(x)) for k, x in waves.items()}

@@ -70,6 +70,17 @@ def test_damages(resnet, options, check):
   assert check(np.asarray(views["audio"]))
 
 
+def test_what_surrounds_known_gaps_stays(resnet):
+  method = methods.make("audio_restoration", resnet, snr=(), gaps=3, gap=0.1, width=4)
+  params, state = jax.jit(method.init)(KEY, BATCH)
+  views = method.views(KEY, BATCH)
+  restored = np.asarray(method.show(params, state, views)["restored, sound"].samples)
+  damaged, lost = np.asarray(views["audio"]), np.asarray(views["lost"])
+  assert lost.any() and np.array_equal(lost, damaged != CLEAN)
+  assert np.array_equal(restored[~lost], damaged[~lost].clip(-1, 1)) and np.all(restored[lost] != 0)
+  assert "lost" not in methods.make("audio_restoration", resnet, gaps=3).views(KEY, BATCH)       # noise is everywhere
+
+
 def test_restored_sound_is_measured(resnet):
   noisy = CLEAN + np.random.default_rng(0).normal(0, 0.1, CLEAN.shape).astype(np.float32)
   want = [10 * np.log10(np.sum(c[:n]**2) / np.sum((c[:n] - x[:n])**2)) for c, x, n in
