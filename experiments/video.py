@@ -36,7 +36,8 @@ RUNS = {  # name: (config, data, its own options, what it is)
               "which way do three frames run"),
     "drive": ("temporal_order", "kitti/rgb", ["data.length=8", "batch_size=64", "total_steps=300", "method.task=arrow"],
               "which way do three frames of a drive run"),
-    "mae": ("video_mae", "clips", [*CLIPS, "total_steps=300"], "90 % of the places hidden at all times")}
+    "mae": ("video_mae", "clips", [*CLIPS, "total_steps=900", "method.ratio=0.75"],
+            "three quarters of the places hidden at all times")}
 ZOOMS = (1.1, 1.15, 1.2, 1.25, 1.3)                      # a drive forwards enlarges what is ahead
 SIGMAS = (0.5, 1, 1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12)          # pixels, of copies that are blurred
 
@@ -198,7 +199,8 @@ def pictures(root, runs, count=6):
     rows = np.linspace(0, len(real) - 1, count).astype(int)
     sigma = json.loads(done.read_text())["sigma"]
     copy = gaussian_filter(given[:, -1 if name == "next" else 0], (0, sigma, sigma, 0), mode="nearest")
-    titles = ("given", "given, the last", "real", "predicted", f"copied, blurred by {sigma:g}")
+    both = ("given", "given, the last") if name == "next" else ("given, before", "given, after")
+    titles = (*both, "real", "predicted", f"copied, blurred by {sigma:g}")
     columns = dict(zip(titles, (given[:, 0], given[:, 1], real, mine, copy), strict=True))
     figure, axes = plt.subplots(count, len(columns), figsize=(2.6 * len(columns), 0.85 * count + 0.3),
                                 layout="constrained")
