@@ -32,9 +32,10 @@ TUNED = {  # name: (config, what is set beside TASK, shares)
     "fine-tuned": ("classify", ["--config.batch_size=128", "--config.method.strategy=finetune"], SHARES),
     "from scratch": ("classify", ["--config.batch_size=128", "--config.method.strategy=scratch"], SHARES)} | {
         name: ("selftrain", ["--config.batch_size=96", "--config.method.share=0.3333", "--config.data.unlabelled=True",
-                             "--config.method.strategy=finetune", f"--config.method.kind={kind}"], SHARES[:1])
-        for name, kind in (("self-training, labels alone", "none"), ("self-training, entropy", "entropy"),
-                           ("self-training, FixMatch", "fixmatch"))}
+                             "--config.method.strategy=finetune", *(f"--config.method.{o}" for o in own)], SHARES[:1])
+        for name, own in (("self-training, labels alone", ["kind=none"]), ("self-training, entropy", ["kind=entropy"]),
+                          ("self-training, FixMatch", ["kind=fixmatch"]),
+                          ("self-training, FixMatch from 0.6", ["kind=fixmatch", "threshold=0.6"]))}
 NEIGHBOURS, CLAMP = 10, 0.9  # of label spreading: neighbours in the graph, share that neighbours have in a step
 
 
@@ -148,6 +149,12 @@ def run(args, name, share, seed):
   return checkpoint.read_json(workdir / "result.json")
 
 
+def followed(args, name, seeds):
+  """The share of guesses that a FixMatch contender followed, the mean over its training and the seeds."""
+  files = [where(args, name, SHARES[0], seed) / "metrics.jsonl" for seed in seeds]
+  return statistics.fmean(r["sure"] for f in files if f.exists() for r in log.read(f) if "sure" in r)
+
+
 def shares(name):
   return TUNED[name][2] if name in TUNED else SHARES
 
@@ -186,6 +193,10 @@ def table(rows, args):
              for s in SHARES) + " | seconds |", "|" + "---|" * (2 + len(SHARES))]
   for name, found in summary(rows).items():
     out.append(f"| {name} | {' | '.join(cell(found.get(s)) for s in SHARES)} | {seconds(name):.0f} |")
+  names = [n for n in summary(rows) if "FixMatch" in n]
+  if names:
+    shares_ = (f"{n.partition(', ')[2]} {100 * followed(args, n, {r['seed'] for r in rows}):.1f} %" for n in names)
+    out += ["", f"Guesses that were followed in training: {', '.join(shares_)}; the usual threshold is 0.95."]
   return "\n".join(out) + "\n\n![Accuracy against the share of labels](few_labels.png)\n"
 
 
