@@ -133,12 +133,16 @@ def parser():
                  "0)")
 
   p = command("data", "Data sets: `sslx data list`, `sslx data prepare folder:PATH --name flowers`,\n"
-              "`sslx data tokenizer text:PATH --vocab 4096 --out FILE.json` (subwords, for data.tokenizer).")
-  p.add_argument("action", choices=("prepare", "list", "tokenizer"), metavar="prepare|list|tokenizer")
+              "`sslx data tokenizer text:PATH --vocab 4096 --out FILE.json` (subwords, for data.tokenizer),\n"
+              "`sslx data split folder:PATH --labels 10% --out FILE.txt` (for data.labels).")
+  p.add_argument("action", choices=("prepare", "list", "tokenizer", "split"), metavar="prepare|list|tokenizer|split")
   p.add_argument("source", nargs="?", metavar="NAME", help="folder:PATH or tfds:NAME, to prepare; text:PATH, to learn "
-                 "subwords from")
+                 "subwords from; any set with labels, to split")
+  p.add_argument("--labels", metavar="L", help="split: 10%% or 5, of each class, as data.labels would draw them")
+  p.add_argument("--seed", type=int, default=0, metavar="N", help="split: the seed of the draw (default: 0)")
   p.add_argument("--vocab", type=int, default=4096, metavar="N", help="tokenizer: number of subwords (default: 4096)")
-  p.add_argument("--out", metavar="FILE.json", help="tokenizer: the file to write")
+  p.add_argument("--out", metavar="FILE", help="tokenizer: the .json to write; split: the .txt, of names where the "
+                 "examples are files, else of positions, or the .json, of positions")
   p.add_argument("--name", metavar="NAME", help="what the prepared set shall be called")
   p.add_argument("--dir", metavar="DIR", help="where prepared sets live (default: TFDS_DATA_DIR, else a cache folder)")
   p.add_argument("--on_error", default="raise", choices=("raise", "skip"), metavar="raise|skip",

@@ -181,6 +181,9 @@ def data(args):
     log.say(f"written: {args.out}, {datasets.learn_tokenizer(path, args.out, args.vocab)} ids; use it with "
             f"--config.data.tokenizer={args.out}")
     return
+  if args.action == "split":
+    split(args)
+    return
   if not args.source:
     raise errors.UsageError("data prepare needs what to prepare: folder:PATH or tfds:NAME")
   with log.progress() as bar:
@@ -191,6 +194,22 @@ def data(args):
   log.say(f"{found['name']}: {splits}; {found['skipped']} corrupt, {found['ignored']} no images; in {found['path']}")
   for note in found["notes"]:
     log.say(note)
+
+
+def split(args):
+  """sslx data split"""
+  from sslx import config as configs, log, options, train
+  from sslx.evaluate import split as splits
+  if not (args.source and args.labels and args.out):
+    raise errors.UsageError("data split needs a set such as folder:PATH, --labels 10% or 5 and --out FILE.txt")
+  c = configs.default()
+  c.data.name, c.data.dir, c.data.on_error = args.source, args.dir, args.on_error
+  own = ":" not in args.source and options.is_own(args.source)
+  c.data.size = 0 if own else 1                             # nothing is read, so files may differ in size
+  source = train.load(c, "train")
+  index = splits.labelled(args.labels, source.labels, args.seed, source.paths)
+  splits.write(args.out, index, source.paths)
+  log.say(f"written: {args.out}, {len(index)} of {len(source)} examples; use it with --config.data.labels={args.out}")
 
 
 def list_(args):

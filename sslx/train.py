@@ -98,7 +98,7 @@ def load(config, split, rest=False):
   few = split == "train" and c.get("labels")
   if not few:
     return source
-  index = splits.labelled(few, source.labels, config.seed)
+  index = splits.labelled(few, source.labels, config.seed, source.paths)
   return datasets.beside(source, index) if rest and c.get("unlabelled") else source.take(index)
 
 

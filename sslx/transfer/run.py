@@ -109,7 +109,8 @@ def positions(config):
     return None
   whole = config.copy_and_resolve_references()
   whole.data.labels = ""
-  return split.labelled(config.data.labels, train.load(whole, "train").labels, config.seed)
+  source = train.load(whole, "train")
+  return split.labelled(config.data.labels, source.labels, config.seed, source.paths)
 
 
 def predictor(folder):

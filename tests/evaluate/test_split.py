@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from sslx import config, data, errors, train
+from sslx import cli, config, data, errors, train
+from sslx.data import names
 from sslx.evaluate import split
 from sslx.evaluate.few_label import draws
 
@@ -61,3 +63,36 @@ def test_a_run_sees_its_labelled_examples_alone(tmp_path):
   split.write(tmp_path / "mine.txt", index)
   c.data.labels = str(tmp_path / "mine.txt")
   assert train.load(c, "train").fingerprint == few.fingerprint != whole.fingerprint
+
+
+def test_names_of_files_in_and_out(tmp_path, capsys):
+  for part, label, i in [(p, c, i) for p, n in (("train", 10), ("test", 2)) for c in ("n01", "n02") for i in range(n)]:
+    file = tmp_path / "photos" / part / label / f"{label}_{i}.png"                 # as ImageNet's files are called
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8 + i, 9), (i, 20, 5)).save(file)
+  c = config.default()
+  c.data.name, c.data.dir, c.data.size, c.seed = f"folder:{tmp_path}/photos", str(tmp_path / "prepared"), 8, 3
+  whole, out = train.load(c, "train"), str(tmp_path / "30percent.txt")
+  ask = ["data", "split", c.data.name, "--labels", "30%", "--seed", "3", "--dir", c.data.dir, "--out"]
+  assert cli.main([*ask, out]) == 0
+  index = split.labelled("30%", whole.labels, 3)
+  names = (tmp_path / "30percent.txt").read_text().split()
+  assert len(names) == 6 and names == [whole.paths[i].rpartition("/")[2] for i in index]
+  assert cli.main([*ask, f"{tmp_path}/30percent.json"]) == 0
+  for c.data.labels in (out, f"{tmp_path}/30percent.json"):
+    assert train.load(c, "train").paths == [whole.paths[i] for i in index]
+  (tmp_path / "other.txt").write_text(f"{names[1]}\nn03_1.png\nn03_2.png\n")
+  c.data.labels = str(tmp_path / "other.txt")
+  with pytest.raises(errors.UsageError, match=r"names n03_1.png, which is not in this set \(nor are 1 more"):
+    train.load(c, "train")
+  capsys.readouterr()
+  assert cli.main(ask[:3]) == 2 and "--labels 10% or 5 and --out" in capsys.readouterr().err
+
+
+def test_a_name_is_as_long_as_it_must_be():
+  paths = ["/x/cats/1.png", "/x/dogs/1.png", "/x/dogs/2.png"]
+  assert names.short(paths) == ["cats/1.png", "dogs/1.png", "dogs/2.png"]
+  assert names.short(paths[1:]) == ["1.png", "2.png"]
+  assert names.positions(["2.png", "dogs/1.png", "./cats/1.png"], paths, "f") == [2, 1, 0]
+  with pytest.raises(errors.UsageError, match="f names 1.png, which 2 files of this set are called: .* cats/1.png"):
+    names.positions(["1.png"], paths, "f")
