@@ -45,6 +45,7 @@ def default():
   c.data.channels = 0             # 3: grey images become RGB; 0 keeps the channels
   c.data.limit = 0                # only the first N training examples of a seeded shuffle; 0 = all
   c.data.labels = ""              # training examples with labels: 10% | 5 (of each class) | FILE of names; "" = all
+  c.data.votes = ""               # a file path,label,label,... or path,label,confidence: see data/votes.py; "" = none
   c.data.unlabelled = False       # with labels=...: the other training examples come along, without theirs
   c.data.on_error = "raise"       # raise | skip: corrupt images, found once at preparation
   c.data.workers = 0              # processes that decode images; 0 = threads of this one
@@ -195,7 +196,8 @@ def onto(c, spec, where):
 
 
 FREE = ("mesh", "checkpoint", "log", "evaluate", "stop", "data.name", "data.workers",
-        "data.dir", "data.labels", "method.source")    # may differ on resume; fingerprints tell of other data
+        "data.dir", "data.labels", "data.votes",
+        "method.source")                                     # may differ on resume; fingerprints tell of other data
 
 
 def flat(c, prefix=""):

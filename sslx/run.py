@@ -44,6 +44,8 @@ def resolve(config, examples, extend=None):
     c.init = os.path.abspath(os.path.expanduser(c.init))
   if c.data.unlabelled and not c.data.labels:
     raise errors.UsageError("data.unlabelled brings the rest along where data.labels takes some: set data.labels, too")
+  if c.data.votes:
+    c.data.votes = os.path.abspath(os.path.expanduser(c.data.votes))
   if c.data.labels and os.path.exists(os.path.expanduser(c.data.labels)):
     c.data.labels = os.path.abspath(os.path.expanduser(c.data.labels))
   if os.path.exists(os.path.expanduser(c.data.get("tokenizer", ""))):

@@ -80,7 +80,7 @@ def build(config):
 
 
 def load(config, split, rest=False):
-  """The data of a config: its "train" or "test" split; of data.labels the labelled examples.
+  """The data of a config: its "train" or "test" split; of data.votes or data.labels the labelled examples.
 
   rest: with data.unlabelled all training examples, see data.beside.
   """
@@ -95,6 +95,10 @@ def load(config, split, rest=False):
     source = datasets.load(c.name, split=split, dir=c.dir, size=c.size, fit=c.fit, channels=c.get("channels", 0),
                            limit=c.limit * (split == "train"), on_error=c.on_error, seed=config.seed,
                            progress=progress, **{k: c[k] for k in datasets.OTHERS if k in c})
+  if split == "train" and c.get("votes"):
+    if c.get("labels"):
+      raise errors.UsageError("data.votes names the examples that have labels: leave data.labels empty")
+    source = datasets.voted(source, c.votes)
   few = split == "train" and c.get("labels")
   if not few:
     return source

@@ -15,6 +15,7 @@ from sslx.data.loader import arrays as arrays, batches as batches, drawn as draw
 from sslx.data.prepared import directory as directory
 from sslx.data.source import Source as Source, beside as beside, from_array as from_array, numbered as numbered
 from sslx.data.text import learn_tokenizer as learn_tokenizer
+from sslx.data.votes import voted as voted
 
 BUILT_IN = ("digits", "fashion_mnist", *toy.SETS)
 FILES = ("folder", "npz", "masks", "boxes", "text", "audio", "video")                             # KIND:PATH

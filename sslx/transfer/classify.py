@@ -55,7 +55,7 @@ class Classifier(nn.Module):
 
 
 def make(encoder, *, source="", weights="", strategy="linear", layer="", pool="", num_classes=0, mixup=0.0, cutmix=0.0,
-         smoothing=0.0, ema=0.0, reads="image", aug=recipes.mae()):
+         smoothing=0.0, ema=0.0, reads="image", votes=False, aug=recipes.mae()):
   """A classifier on `encoder`, trained with cross-entropy.
 
   Args:
@@ -68,6 +68,8 @@ def make(encoder, *, source="", weights="", strategy="linear", layer="", pool=""
       gets one of the two.
     smoothing: of the labels.
     reads: what the encoder does, image, text, audio or video; a run fills it in.
+    votes: whether an example's shares of votes are its target, their sum its weight in the mean over the batch, as
+      data.votes has them; a run fills it in.
     aug: (key, image) -> view; each image is seen once a step. Other data are seen as they are, and unmixed.
   """
   if reads != "image" and (mixup or cutmix):
@@ -82,17 +84,21 @@ def make(encoder, *, source="", weights="", strategy="linear", layer="", pool=""
     r_aug, r_mix = jax.random.split(rng)
     x, label = batch[reads], batch["label"]
     target = optax.smooth_labels(jax.nn.one_hot(label, num_classes, dtype=float), smoothing)
+    if votes:                                                # smoothed, each row keeps its weight
+      target = (1 - smoothing) * batch["votes"] + smoothing * batch["votes"].mean(-1, keepdims=True)
     if reads == "image":
       x, target = mixed(r_mix, recipes.views(aug, r_aug, x, number=1)[0][:, 0], target, mixup, cutmix)
     return {reads: x if reads == "text" else augment.to_float(x), "target": target, "label": label}
 
   def objective(z, views):
-    loss = optax.softmax_cross_entropy(z, views["target"].astype(z.dtype)).mean()
+    target = views["target"].astype(z.dtype)
+    each = optax.softmax_cross_entropy(z, target)
+    loss = each.sum() / target.sum() if votes else each.mean()
     return loss, {"accuracy": (z.argmax(-1) == views["label"]).mean(dtype=z.dtype)}
 
   show = (lambda z, views: {"view": views["image"]}) if reads == "image" else None
   return downstream.make(net, views, objective, source=source, weights=weights, strategy=strategy, ema=ema,
-                         reads=(reads, "label"), show=show)
+                         reads=(reads, "label", *["votes"] * votes), show=show)
 
 
 def check_layer(layer, strategy):
@@ -117,10 +123,14 @@ def mixed(rng, image, target, mixup, cutmix):
 
 
 def prepare(config, train, test):
-  """A UsageError where there are no labels to learn from or to test with."""
+  """Fills in whether there are votes; a UsageError where there are no labels to learn from or to test with."""
   for name, source in (("training", train), ("test", test)):
     if source.labels is None:
       raise errors.UsageError(f"the {name} set of {source.name} has no labels: classification needs them for both")
+  if config.data.votes and "votes" not in config.method:
+    raise errors.UsageError(f"data.votes is for sslx.transfer.classify, not for {config.method.name}")
+  if "votes" in config.method:
+    config.method.votes = bool(config.data.votes)
 
 
 def measure(predict, train, test, options):
