@@ -1,5 +1,6 @@
 """A transfer from start to end: the strategy chosen, the run and the one from scratch beside it, both tested."""
 
+import copy
 import importlib
 import math
 import os
@@ -22,7 +23,7 @@ def onto(config, source):
   data their length, rate and tokenizer.
   """
   record = checkpoint.load_encoder(source)
-  c = config.copy_and_resolve_references().unlock()
+  c = copy.deepcopy(config).unlock()                         # keys that are None keep the type they wait for
   if "source" not in c.method:
     raise errors.UsageError(f"the method {c.method.name} is no transfer task: start from a config in configs/transfer")
   configs.onto(c, record.spec, source)
