@@ -75,7 +75,7 @@ def make(encoder, *, source="", weights="", strategy="linear", layer="", pool=""
   if reads != "image" and (mixup or cutmix):
     raise errors.UsageError(f"mixup and cutmix are for images, and the encoder reads {reads}: leave them at 0")
   if pool not in POOLS:
-    raise errors.unknown("pool", pool, POOLS)
+    raise errors.unknown("pool", pool, [p or '""' for p in POOLS])
   still = stages.parse(strategy)[0] == "linear"
   check_layer(layer, strategy)
   net = Classifier(encoder, num_classes, layer, still, pool)
