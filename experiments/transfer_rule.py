@@ -22,7 +22,7 @@ HERE = pathlib.Path(__file__).parent
 SIDE = ["--config.data.size=14", "--config.total_epochs=0"]
 PRETRAIN = [*SIDE, "--config.data.name=fashion_mnist", "--config.total_steps=300", "--config.encoder.name=resnet10",
             "--config.encoder.width=16", "--config.online_probe=False"]
-TASK = [*SIDE, "--config.total_steps=150", "--config.batch_size=128", "--config.checkpoint.every=150"]
+TASK = [*SIDE, "--config.total_steps=300", "--config.batch_size=128", "--config.checkpoint.every=300"]
 FEW, MANY = ["--config.data.labels=5", "--config.batch_size=50"], ["--config.data.limit=10000"]
 STRATEGIES = ("linear", "linear on stage2", "freeze=3", "freeze=2", "freeze=1", "finetune", "copy=3", "copy=2",
               "copy=1", "scratch")
@@ -87,7 +87,7 @@ def table(rows, auto):
   out = ["# The rule of thumb", "",
          "`python experiments/transfer_rule.py --data $DATA/mnist`: SimCLR trains a ResNet-10 of width 16 on",
          "Fashion-MNIST at 14 pixels, 300 steps of 256, without labels. Similar data are Fashion-MNIST,",
-         "different ones MNIST's digits; few labels are 5 a class, many 10,000 in all. Every strategy does 150",
+         "different ones MNIST's digits; few labels are 5 a class, many 10,000 in all. Every strategy does 300",
          "steps of 128, or of the 50 there are, at the learning rate of configs/transfer, which nobody tuned.",
          "Test accuracy in percent on 10,000 images, one seed. Bold: what the rule says; a star: the best of the",
          "cell. `freeze=k` holds the first k of four stages, `copy=k` starts the others at random, `scratch`",
