@@ -20,15 +20,15 @@ from sslx import checkpoint, config, data, log, train, transfer
 from sslx.transfer import run as transfers, segment
 
 HERE = pathlib.Path(__file__).parent
-PRETRAIN = ["--config.total_epochs=0", "--config.total_steps=200", "--config.batch_size=128", "--config.log.every=25",
+PRETRAIN = ["--config.total_epochs=0", "--config.total_steps=600", "--config.batch_size=128", "--config.log.every=25",
             "--config.encoder.name=resnet10", "--config.encoder.width=8", "--config.checkpoint.every=200"]
-STEPS, BATCH = 150, 8
+STEPS, BATCH = 300, 8
 TASK = ["--config.data.size=96", "--config.data.fit=squash", f"--config.total_steps={STEPS}",
         f"--config.batch_size={BATCH}", f"--config.checkpoint.every={STEPS}"]
 CONTENDERS = {  # name: (whose weights, strategy)
     "pretrained, frozen": ("simclr", "linear"), "random, frozen": ("random", "linear"),
     "pretrained, finetuned": ("simclr", "finetune"), "from scratch": ("simclr", "scratch")}
-HEADS = ("linear", "fcn")
+HEADS = ("linear", "fcn", "upernet")
 MEASURES = ("miou", "standard_error", "pixel_accuracy")
 
 
@@ -76,20 +76,20 @@ def table(rows):
   out += ["", "## IoU of each class", "", "| class | " + " | ".join(names) + " |", "|" + "---|" * (1 + len(names))]
   out += [f"| {c} | " + " | ".join(f"{100 * r['classes'].get(c, 0):.1f}" for r in rows) + " |"
           for c in rows[0]["classes"]]
-  return "\n".join(out) + "\n\nFrom left to right: test images, their masks, and with the FCN head " + (
-      ", ".join(r["name"] for r in rows if r["head"] == "fcn")) + (
+  return "\n".join(out) + "\n\nFrom left to right: test images, their masks, and with the UPerNet head " + (
+      ", ".join(r["name"] for r in rows if r["head"] == HEADS[-1])) + (
       ".\n\n![Test images, masks and predictions](transfer_camvid.png)\n")
 
 
 def sheet(rows, path, runs, out, count=4, zoom=2):
-  """Test images, their masks and the predictions of the FCN heads, side by side."""
+  """Test images, their masks and the predictions of the last of HEADS, side by side."""
   source = data.load(f"masks:{path}/camvid", split="test", size=96, fit="squash")
   batch = source.batch(np.linspace(0, len(source) - 1, count).astype(int))
   image, mask = batch["image"] / np.float32(255), batch["mask"].astype(int)
   columns = [image, segment.painted(image, mask, 11)]
   for r in rows:
-    if r["head"] == "fcn":
-      predict = transfers.predictor(runs / f"{r['name'].replace(', ', '_').replace(' ', '_')}_fcn")
+    if r["head"] == HEADS[-1]:
+      predict = transfers.predictor(runs / f"{r['name'].replace(', ', '_').replace(' ', '_')}_{HEADS[-1]}")
       columns.append(segment.painted(image, predict(batch["image"]).argmax(-1), 11))
   grid = np.concatenate([np.concatenate(list(np.asarray(x)), 0) for x in columns], 1)
   Image.fromarray(np.uint8(255 * grid.repeat(zoom, 0).repeat(zoom, 1))).save(out)
