@@ -15,7 +15,7 @@ import time
 
 import jax
 
-from sslx import checkpoint, config, log, train, transfer
+from sslx import checkpoint, config, inputs, log, train, transfer
 from sslx.transfer import choice, stages
 
 HERE = pathlib.Path(__file__).parent
@@ -70,7 +70,7 @@ def measured(args, cell):
   if not file.exists():
     c = configured(args, cell, "linear")
     file.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.write_json(file, choice.choose(c, train.load(c, "train")))
+    checkpoint.write_json(file, choice.choose(c, inputs.load(c, "train")))
   return checkpoint.read_json(file)
 
 

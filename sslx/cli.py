@@ -198,7 +198,7 @@ def data(args):
 
 def split(args):
   """sslx data split"""
-  from sslx import config as configs, log, options, train
+  from sslx import config as configs, inputs, log, options
   from sslx.evaluate import split as splits
   if not (args.source and args.labels and args.out):
     raise errors.UsageError("data split needs a set such as folder:PATH, --labels 10% or 5 and --out FILE.txt")
@@ -206,7 +206,7 @@ def split(args):
   c.data.name, c.data.dir, c.data.on_error = args.source, args.dir, args.on_error
   own = ":" not in args.source and options.is_own(args.source)
   c.data.size = 0 if own else 1                             # nothing is read, so files may differ in size
-  source = train.load(c, "train")
+  source = inputs.load(c, "train")
   index = splits.labelled(args.labels, source.labels, args.seed, source.paths)
   splits.write(args.out, index, source.paths)
   log.say(f"written: {args.out}, {len(index)} of {len(source)} examples; use it with --config.data.labels={args.out}")

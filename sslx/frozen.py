@@ -7,7 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.progress import TextColumn
 
-from sslx import checkpoint, data as datasets, evaluate as evaluation, log, train as training
+from sslx import checkpoint, data as datasets, evaluate as evaluation, inputs, log
 from sslx.augment import recipes
 from sslx.evaluate import sets
 from sslx.evaluate.embed import usual
@@ -19,7 +19,7 @@ def load_data(encoder, name, split):
   """A split of the run's own data (name None), or of another set at the encoder's size."""
   config = ConfigDict(encoder.spec["config"])
   if not name:
-    return training.load(config, split)
+    return inputs.load(config, split)
   return sets.load(name, split, encoder.shape, encoder.reads, config.data)
 
 

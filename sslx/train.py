@@ -22,12 +22,12 @@ from sslx import (
   epochs,
   errors,
   initial,
+  inputs,
   log as logs,
   methods,
   optim,
   run,
 )
-from sslx.evaluate import split as splits
 from sslx.evaluate.watch import watcher
 from sslx.mesh import make_mesh, place
 from sslx.methods import probe
@@ -79,52 +79,6 @@ def build(config):
   return encoder, methods.make(name, encoder, **options)
 
 
-def load(config, split, rest=False):
-  """The data of a config: its "train" or "test" split; of data.votes or data.labels the labelled examples.
-
-  rest: with data.unlabelled all training examples, see data.beside.
-  """
-  c = config.data
-  if c.name == "given":
-    raise errors.UsageError("the data were given as an object, or the encoder was imported: name a set, --data NAME")
-  with logs.progress() as bar:
-    def progress(done, total):
-      if not bar.tasks:
-        bar.add_task("checking and copying images, once")
-      bar.update(bar.task_ids[0], completed=done, total=total)
-    source = datasets.load(c.name, split=split, dir=c.dir, size=c.size, fit=c.fit, channels=c.get("channels", 0),
-                           limit=c.limit * (split == "train"), on_error=c.on_error, seed=config.seed,
-                           progress=progress, **{k: c[k] for k in datasets.OTHERS if k in c})
-  if split == "train" and c.get("votes"):
-    if c.get("labels"):
-      raise errors.UsageError("data.votes names the examples that have labels: leave data.labels empty")
-    source = datasets.voted(source, c.votes)
-  few = split == "train" and c.get("labels")
-  if not few:
-    return source
-  index = splits.labelled(few, source.labels, config.seed, source.paths)
-  return datasets.beside(source, index) if rest and c.get("unlabelled") else source.take(index)
-
-
-def check_reads(method, batch):
-  """A UsageError where the method needs what the data do not hold."""
-  missing = [k for k in method.reads if k not in batch]
-  if missing:
-    raise errors.UsageError(f"the method reads {', '.join(missing)}, which the data do not hold: there are "
-                            f"{', '.join(k for k in batch if k != 'index')}")
-
-
-def check_images(source):
-  """A UsageError where images or videos are not uint8, uint16 or floats in [0, 1], judged by 64 of them."""
-  if source.key in ("text", "audio"):
-    return
-  images = datasets.arrays(source, 64)[0]
-  whole = images.dtype in (np.uint8, np.uint16)
-  if not (whole or (np.issubdtype(images.dtype, np.floating) and images.min() >= 0 and images.max() <= 1)):
-    raise errors.UsageError(f"images are {images.dtype} from {images.min():g} to {images.max():g}; they must be uint8, "
-                            "uint16 or floats in [0, 1]")
-
-
 def check_finite(pending, saved):
   """Looks at steps [(step, loss, gradients' norm, parameters' norm)]; RunError names the first that is not finite."""
   for n, *values in jax.device_get(pending):
@@ -154,7 +108,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
     errors.Stopped: SIGTERM or SIGINT asked the run to end; all is saved, the same call goes on.
   """
   run.prefer_determinism(config)
-  source = load(config, "train", rest=True) if data is None else datasets.given(data)
+  source = inputs.load(config, "train", rest=True) if data is None else datasets.given(data)
   config = run.resolve(config, len(source), extend)
   total, size, mesh = config.total_steps, config.batch_size, make_mesh(config)
   if jax.process_count() > 1:
@@ -174,7 +128,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   rate = None if tx else optim.schedule(config.optim, total, size)
   tx = tx or optim.make(config.optim, total, size)
   if data is None and test is None and config.evaluate.every:
-    test = load(config, "test")
+    test = inputs.load(config, "test")
   watch, metric = watcher(config, source, test, encoder, watched) if config.evaluate.every else (None, None)
 
   def batches(start):
@@ -183,8 +137,8 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
     return (place({k: batch[k] for k in method.reads}, mesh) for batch in found)
 
   first = examples.batch(np.arange(1))
-  check_reads(method, first)
-  check_images(source)
+  inputs.check_reads(method, first)
+  inputs.check_images(source)
   key_init, key = jax.random.split(jax.random.key(config.seed))
   if config.init_frozen or config.init_rate != 1:
     places = initial.places(method, key_init, first, source.key)

@@ -23,7 +23,7 @@ ORDER = [
   {"optim", "data", "checkpoint"},
   {"log", "run"},
   {"evaluate"},
-  {"epochs", "initial"},
+  {"epochs", "initial", "inputs"},
   {"train"},
   {"frozen", "transfer", "interop", "plan"},
   {"report"},

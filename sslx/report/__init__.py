@@ -7,7 +7,7 @@ import pathlib
 import jinja2
 from ml_collections import ConfigDict
 
-from sslx import checkpoint, errors, train
+from sslx import checkpoint, errors, inputs
 from sslx.report import figures, pictures, record, space, tables, transferred, verdict
 
 PAGES = jinja2.Environment(loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent), autoescape=True,
@@ -95,7 +95,7 @@ def data(run):
     raise errors.UsageError("the run has no data set of its own that a report could load: it was given its data as an "
                             "object, or its encoder was imported without --data")
   config = ConfigDict(run["config"])
-  sources = train.load(config, "train"), train.load(config, "test")
+  sources = inputs.load(config, "train"), inputs.load(config, "test")
   for source in sources:
     *sides, channels = run["environment"]["data"]["shape"]
     grey = source.key == "image" and source.shape[2] == 1                                  # grey becomes RGB

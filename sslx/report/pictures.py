@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from sslx import checkpoint, errors, methods, train
+from sslx import checkpoint, errors, inputs, methods, train
 from sslx.methods import base
 from sslx.report import figures, looks
 
@@ -57,7 +57,7 @@ def drawn(saved, step, tree, method, config, source, names):
   n = min(PAIRS if np.prod(source.shape) <= 3 * 64 ** 2 else PAIRS // 2, len(source))
   index = spread(np.zeros(len(source), int) if labels is None else labels, n, rng)
   batch = source.batch(index)
-  train.check_reads(method, batch)
+  inputs.check_reads(method, batch)
   batch = {k: jnp.asarray(batch[k]) for k in method.reads}
   picked = spread(np.zeros(n, int) if labels is None else labels[index], ROWS, rng)
   augment = jax.jit(method.views)

@@ -8,7 +8,7 @@ same share for held-back pretraining images.
 import numpy as np
 from ml_collections import ConfigDict
 
-from sslx import checkpoint, data as datasets, errors, evaluate, train
+from sslx import checkpoint, data as datasets, errors, evaluate, inputs
 from sslx.transfer import stages
 
 EXAMPLES = 1000              # of each set, at most
@@ -44,7 +44,7 @@ def pretraining(record):
   """The Source of the images that an encoder was trained on."""
   if record.spec["config"].get("data", {}).get("name", "given") == "given":
     raise errors.UsageError("what it was pretrained on cannot be loaded")
-  return train.load(ConfigDict(record.spec["config"]), "train")
+  return inputs.load(ConfigDict(record.spec["config"]), "train")
 
 
 def nearness(record, source, labelled, seed):

@@ -8,7 +8,7 @@ import pathlib
 
 import numpy as np
 
-from sslx import checkpoint, config as configs, data as datasets, errors, evaluate, log, train
+from sslx import checkpoint, config as configs, data as datasets, errors, evaluate, inputs, log, train
 from sslx.evaluate import split
 from sslx.transfer import choice, downstream, stages
 
@@ -62,7 +62,7 @@ def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log
   if not c.method.get("weights"):
     raise errors.UsageError("no pretrained encoder was named: give --from RUN, or source from Python")
   stages.parse(c.method.strategy)
-  labelled, test, used = train.load(c, "train"), train.load(c, "test"), positions(c)
+  labelled, test, used = inputs.load(c, "train"), inputs.load(c, "test"), positions(c)
   task, path = importlib.import_module(c.method.name), pathlib.Path(workdir) / "transfer.json"
   task.prepare(c, labelled, test)
   scratch = scratch and getattr(task, "SCRATCH", True)
@@ -110,7 +110,7 @@ def positions(config):
     return None
   whole = config.copy_and_resolve_references()
   whole.data.labels = ""
-  source = train.load(whole, "train")
+  source = inputs.load(whole, "train")
   return split.labelled(config.data.labels, source.labels, config.seed, source.paths)
 
 

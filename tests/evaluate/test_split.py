@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sslx import cli, config, data, errors, train
+from sslx import cli, config, data, errors, inputs
 from sslx.data import names
 from sslx.evaluate import split
 from sslx.evaluate.few_label import draws
@@ -56,13 +56,13 @@ def test_a_draw_needs_labels():
 def test_a_run_sees_its_labelled_examples_alone(tmp_path):
   c = config.default()
   c.data.labels, c.seed = "10", 2
-  few, whole = train.load(c, "train"), data.load("digits")
-  assert len(few) == 100 and len(train.load(c, "test")) == 360
+  few, whole = inputs.load(c, "train"), data.load("digits")
+  assert len(few) == 100 and len(inputs.load(c, "test")) == 360
   index = split.labelled("10", whole.labels, 2)
   assert np.array_equal(few.batch(np.arange(100))["image"], whole.batch(index)["image"])
   split.write(tmp_path / "mine.txt", index)
   c.data.labels = str(tmp_path / "mine.txt")
-  assert train.load(c, "train").fingerprint == few.fingerprint != whole.fingerprint
+  assert inputs.load(c, "train").fingerprint == few.fingerprint != whole.fingerprint
 
 
 def test_names_of_files_in_and_out(tmp_path, capsys):
@@ -72,7 +72,7 @@ def test_names_of_files_in_and_out(tmp_path, capsys):
     Image.new("RGB", (8 + i, 9), (i, 20, 5)).save(file)
   c = config.default()
   c.data.name, c.data.dir, c.data.size, c.seed = f"folder:{tmp_path}/photos", str(tmp_path / "prepared"), 8, 3
-  whole, out = train.load(c, "train"), str(tmp_path / "30percent.txt")
+  whole, out = inputs.load(c, "train"), str(tmp_path / "30percent.txt")
   ask = ["data", "split", c.data.name, "--labels", "30%", "--seed", "3", "--dir", c.data.dir, "--out"]
   assert cli.main([*ask, out]) == 0
   index = split.labelled("30%", whole.labels, 3)
@@ -80,11 +80,11 @@ def test_names_of_files_in_and_out(tmp_path, capsys):
   assert len(names) == 6 and names == [whole.paths[i].rpartition("/")[2] for i in index]
   assert cli.main([*ask, f"{tmp_path}/30percent.json"]) == 0
   for c.data.labels in (out, f"{tmp_path}/30percent.json"):
-    assert train.load(c, "train").paths == [whole.paths[i] for i in index]
+    assert inputs.load(c, "train").paths == [whole.paths[i] for i in index]
   (tmp_path / "other.txt").write_text(f"{names[1]}\nn03_1.png\nn03_2.png\n")
   c.data.labels = str(tmp_path / "other.txt")
   with pytest.raises(errors.UsageError, match=r"names n03_1.png, which is not in this set \(nor are 1 more"):
-    train.load(c, "train")
+    inputs.load(c, "train")
   capsys.readouterr()
   assert cli.main(ask[:3]) == 2 and "--labels 10% or 5 and --out" in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sources import exported
 
-from sslx import cli, config, data, encoders, errors, train, transfer
+from sslx import cli, config, data, encoders, errors, inputs, transfer
 from sslx.transfer import choice, segment
 
 SIZE = (12, 16)
@@ -98,7 +98,7 @@ def test_what_is_wrong_with_a_folder(tmp_path, how, says):
   c.method = {"num_classes": 0, "ignore": -1}
   c.data.name = f"masks:{path}"
   with pytest.raises(errors.UsageError, match=says):
-    segment.prepare(c, train.load(c, "train"), train.load(c, "test"))
+    segment.prepare(c, inputs.load(c, "train"), inputs.load(c, "test"))
 
 
 def test_masks_go_with_their_images():
@@ -178,4 +178,4 @@ def test_auto_takes_masks(photos, source):
   c = transfer.onto(config.load(__file__.rpartition("/tests/")[0] + "/configs/transfer/segment.py:tiny"), source)
   assert c.data.size == 0
   c.unlock().data.name = f"masks:{photos}"
-  assert choice.choose(c, train.load(c, "train"))["strategy"] == "linear"
+  assert choice.choose(c, inputs.load(c, "train"))["strategy"] == "linear"

@@ -6,7 +6,7 @@ import pytest
 from scipy.special import log_softmax, softmax
 from sources import exported
 
-from sslx import config, data, errors, train, transfer
+from sslx import config, data, errors, inputs, transfer
 from sslx.transfer import selftrain
 
 
@@ -23,7 +23,7 @@ def source(tmp_path_factory):
 def test_labelled_examples_stand_beside_all_others():
   whole = data.load("digits")
   c = config.load("configs/transfer/selftrain.py:tiny")
-  both = train.load(c, "train", rest=True)
+  both = inputs.load(c, "train", rest=True)
   assert len(both) == len(whole) and both.fingerprint != whole.fingerprint
   batch = both.batch(np.arange(len(both)))
   assert np.array_equal(batch["image"], whole.batch(np.arange(len(whole)))["image"])
@@ -34,9 +34,9 @@ def test_labelled_examples_stand_beside_all_others():
   again = both.batch([7, 3])
   assert np.array_equal(again["labelled"], batch["labelled"][[7, 3]])
   c.data.labels = "4"
-  assert train.load(c, "train", rest=True).fingerprint != both.fingerprint
+  assert inputs.load(c, "train", rest=True).fingerprint != both.fingerprint
   assert both.labels is None and "label" not in batch     # nobody takes one image's label for the other's
-  assert len(train.load(c, "train")) == 40                # what a probe or a report sees is labelled
+  assert len(inputs.load(c, "train")) == 40                # what a probe or a report sees is labelled
 
 
 def test_losses_against_numpy():

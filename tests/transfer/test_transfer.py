@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from runs import leaves
 from sources import exported
 
-from sslx import checkpoint, cli, config, data, errors, methods, optim, run, train, transfer
+from sslx import checkpoint, cli, config, data, errors, inputs, methods, optim, run, train, transfer
 from sslx.augment import recipes, to_float
 from sslx.transfer import choice, classify, run as transfers
 
@@ -115,7 +115,7 @@ def test_few_labels_are_the_same_for_both_runs_and_from_their_file(source, tmp_p
 def test_grey_images_on_an_encoder_of_colour(tmp_path):
   c = conf(exported(tmp_path, "own.encoder", shape=(12, 12, 3), width=4)[0], "linear")
   assert (c.data.size, c.data.channels, c.encoder.width) == (12, 3, 4)
-  source = train.load(c, "train")
+  source = inputs.load(c, "train")
   assert source.shape == (12, 12, 3)
   image = source[3]["image"]
   assert image.shape == (12, 12, 3) and (image == image[..., :1]).all()

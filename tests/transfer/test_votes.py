@@ -7,7 +7,7 @@ from PIL import Image
 from scipy.special import log_softmax
 from sources import exported
 
-from sslx import config, data, errors, train, transfer
+from sslx import config, data, errors, inputs, transfer
 from sslx.methods import base
 from sslx.transfer import classify
 
@@ -39,13 +39,13 @@ def conf(root, lines, *more):
 
 
 def test_shares_and_weights_of_the_lines(photos):
-  source = train.load(conf(photos, LINES), "train")
+  source = inputs.load(conf(photos, LINES), "train")
   assert [p.rpartition("train/")[2] for p in source.paths] == [
       "cat/0.png", "cat/2.png", "dog/1.png", "owl/0.png", "owl/1.png"]
   batch = source.batch(np.array([4, 0, 1, 2, 3]))
   np.testing.assert_allclose(batch["votes"], [[0.75, 0], [2 / 3, 1 / 3], [0.5, 0.25], [0, 0.25], [0.5, 0.5]])
   assert batch["label"].tolist() == [0, 0, 0, 1, 0] and data.numbered(source)[1] == 2            # owl wins nowhere
-  other = train.load(conf(photos, LINES.replace("0.25", "0.75")), "train")
+  other = inputs.load(conf(photos, LINES.replace("0.25", "0.75")), "train")
   assert other.fingerprint != source.fingerprint
   whole = data.load(f"folder:{photos}/photos", dir=f"{photos}/prepared")
   assert np.array_equal(batch["image"][1], whole.batch([0])["image"][0])
@@ -58,12 +58,12 @@ def test_shares_and_weights_of_the_lines(photos):
     ("cat/0.png,,", "line 1 names no class"), ("path,label\n", "has no line path,label")])
 def test_what_cannot_be(photos, lines, said):
   with pytest.raises(errors.UsageError, match=said):
-    train.load(conf(photos, lines), "train")
+    inputs.load(conf(photos, lines), "train")
 
 
 def test_votes_with_what_they_do_not_go_with(photos):
   with pytest.raises(errors.UsageError, match="leave data.labels empty"):
-    train.load(conf(photos, LINES, "--config.data.labels=1"), "train")
+    inputs.load(conf(photos, LINES, "--config.data.labels=1"), "train")
   with pytest.raises(errors.UsageError, match="digits has none"):
     data.voted(data.from_array("digits", np.zeros((3, 8, 8, 1), np.uint8)), f"{photos}/votes.csv")
   c = config.load("configs/transfer/selftrain.py:tiny")
@@ -80,11 +80,11 @@ def test_a_run_and_its_loss_against_numpy(photos, tmp_path):
   records = []
   found = transfer.transfer(c, tmp_path / "run", scratch=False, log_to=records.append)
   assert found["labels"] == 5 and found["runs"]["linear"]["examples"] == 9
-  votes = train.load(c, "train").batch(np.arange(5))["votes"]
+  votes = inputs.load(c, "train").batch(np.arange(5))["votes"]
   first = records[0]["loss"]                                 # of the head's small weights: near log 2
   assert abs(first - np.log(2)) < 0.2
   method = classify.make(module, source=source, strategy="linear", num_classes=2, smoothing=0.1, votes=True)
-  batch = train.load(c, "train").batch(np.arange(5))
+  batch = inputs.load(c, "train").batch(np.arange(5))
   params, state = method.init(jax.random.key(0), batch)
   views = method.views(jax.random.key(1), batch)
   loss, _ = method.loss(params, state, views, jax.random.key(2), 0.0)
