@@ -117,9 +117,9 @@ def read_spec(path):
   return spec_of(record["config"], record["environment"])
 
 
-def random_encoder(encoder):
-  """The same encoder at random initialisation, from the seed of its run."""
-  key = jax.random.key(encoder.spec["config"]["seed"])
+def random_encoder(encoder, seed=None):
+  """The same encoder at random initialisation, from the seed of its run or another one."""
+  key = jax.random.key(encoder.spec["config"]["seed"] if seed is None else seed)
   x = blank(encoder.shape, encoder.reads)
   return dataclasses.replace(encoder, variables=jax.jit(encoder.module.init)(key, x))
 
