@@ -25,7 +25,7 @@ PRETRAIN = [*SIDE, "--config.data.name=fashion_mnist", "--config.total_steps=300
 TASK = [*SIDE, "--config.total_steps=300", "--config.batch_size=128", "--config.checkpoint.every=300"]
 FEW, MANY = ["--config.data.labels=5", "--config.batch_size=50"], ["--config.data.limit=10000"]
 STRATEGIES = ("linear", "linear on stage2", "freeze=3", "freeze=2", "freeze=1", "finetune", "copy=3", "copy=2",
-              "copy=1", "scratch")
+              "copy=1", "copy_freeze=3", "copy_freeze=2", "copy_freeze=1", "scratch")
 CELLS = {"few, similar": (False, True), "few, different": (False, False), "many, similar": (True, True),
          "many, different": (True, False)}
 
@@ -90,8 +90,8 @@ def table(rows, auto):
          "different ones MNIST's digits; few labels are 5 a class, many 10,000 in all. Every strategy does 300",
          "steps of 128, or of the 50 there are, at the learning rate of configs/transfer, which nobody tuned.",
          "Test accuracy in percent on 10,000 images, one seed. Bold: what the rule says; a star: the best of the",
-         "cell. `freeze=k` holds the first k of four stages, `copy=k` starts the others at random, `scratch`",
-         "starts all so.",
+         "cell. `freeze=k` holds the first k of four stages, `copy=k` starts the others at random,",
+         "`copy_freeze=k` does both, `scratch` starts all at random.",
          "",
          "| strategy | parameters that move | seconds | " + " | ".join(cells) + " |", "|" + "---|" * (3 + len(cells))]
   for s in STRATEGIES:
@@ -114,19 +114,20 @@ def table(rows, auto):
 
 
 def picture(rows, path):
-  """Accuracy over k of copy=k, from 0 (scratch) to all (finetune)."""
+  """Accuracy over k of copy=k, from 0 (scratch) to all (finetune), and of copy_freeze=k (linear)."""
   import matplotlib
   matplotlib.use("Agg")
   import matplotlib.pyplot as plt
   figure, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
-  order = ("scratch", "copy=1", "copy=2", "copy=3", "finetune")
-  for cell, marker in zip(CELLS, "os^v", strict=True):
+  for cell, marker, color in zip(CELLS, "os^v", ("C0", "C1", "C2", "C3"), strict=True):
     mine = {r["strategy"]: r for r in rows if r["cell"] == cell}
-    at = [i for i, s in enumerate(order) if s in mine]
-    ax.errorbar(at, [100 * mine[order[i]]["accuracy"] for i in at], [100 * mine[order[i]]["error"] for i in at],
-                marker=marker, capsize=2, label=cell)
-  ax.set_xticks(range(5), ("none\n(scratch)", "1", "2", "3", "all\n(finetune)"))
-  ax.set_xlabel("stages that are copied, the rest at random; all are trained")
+    for kind, whole, line, label in (("copy", "finetune", "-", cell), ("copy_freeze", "linear", ":", None)):
+      order = ("scratch", *(f"{kind}={k}" for k in (1, 2, 3)), whole)
+      at = [i for i, s in enumerate(order) if s in mine]
+      ax.errorbar(at, [100 * mine[order[i]]["accuracy"] for i in at], [100 * mine[order[i]]["error"] for i in at],
+                  marker=marker, capsize=2, label=label, color=color, linestyle=line)
+  ax.set_xticks(range(5), ("none\n(scratch)", "1", "2", "3", "all\n(finetune, linear)"))
+  ax.set_xlabel("stages that are copied, and trained (lines) or frozen (dots); the rest start at random")
   ax.set_ylabel("test accuracy, percent")
   ax.spines[["top", "right"]].set_visible(False)
   ax.legend(fontsize=8)

@@ -30,7 +30,10 @@ RUNS = {  # name: (config, data, its own options, what it is)
     "next": ("frame_prediction", "kitti/rgb", [*DRIVE, "total_steps=300"], "the next frame from two"),
     "between": ("frame_prediction", "kitti/rgb", [*DRIVE, "total_steps=300", "method.given=-1,1", "method.target=0"],
                 "the frame between two"),
-    "contrast": ("video_contrast", "clips", [*CLIPS, "total_steps=200", "batch_size=16"], "two cuts of a clip attract"),
+    "contrast": ("video_contrast", "clips", [
+        *CLIPS, "encoder.name=frames_resnet10", "encoder.width=16", "total_steps=200", "batch_size=128",
+        "method.frames=1", "method.aug.scale=0.5,1.0"], "two frames of a clip attract"),
+    "cuts": ("video_contrast", "clips", [*CLIPS, "total_steps=200", "batch_size=16"], "two cuts of a clip attract"),
     "order": ("temporal_order", "clips", [*CLIPS, "total_steps=300", "batch_size=64"], "are three frames in order"),
     "arrow": ("temporal_order", "clips", [*CLIPS, "total_steps=300", "batch_size=64", "method.task=arrow"],
               "which way do three frames run"),
@@ -175,7 +178,7 @@ def table(rows, drive, clips):
           "trained one, *mean frame* the pixels of the frames' mean.", "",
           "| method | seeds | seconds | its task, held out | kNN | random | linear probe | random |",
           "|" + "---|" * 8]
-  for name in ("contrast", "order", "arrow", "mae"):
+  for name in ("contrast", "cuts", "order", "arrow", "mae"):
     mine = [r for r in rows if r["name"] == name]
     if mine:
       task = next(k for k in ("top1", "order_accuracy", "arrow_accuracy", "r2") if k in mine[0]["task"])

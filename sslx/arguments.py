@@ -47,7 +47,8 @@ def parser():
                  "encoder's folder or that of a checkpoint")
   p.add_argument("--workdir", required=True, metavar="DIR", help="folder of this run, made if need be")
   p.add_argument("--strategy", metavar="S", help="linear (encoder frozen), freeze=K (its first K stages frozen), "
-                 "finetune, copy=K (only the first K stages pretrained), scratch, or auto (default: method.strategy)")
+                 "finetune, copy=K (only the first K stages pretrained), copy_freeze=K (and frozen), scratch, or auto "
+                 "(default: method.strategy)")
   p.add_argument("--no-scratch", action="store_true", help="leave out the comparison with random weights")
   p.add_argument("--scratch-lr", type=float, metavar="X", help="peak learning rate from scratch (default: optim.lr)")
 

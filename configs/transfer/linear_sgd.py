@@ -19,6 +19,8 @@ def get_config(arg="digits"):
   c.method = methods.options("sslx.transfer.linear_sgd", aug=aug)
   c.optim.name, c.optim.lr, c.optim.scale, c.optim.warmup, c.optim.weight_decay = "sgd", 1.0, "linear", 0.0, 0.0
   c.online_probe = False
+  if arg == "cifar10":
+    c.data.limit = 0
   if arg == "imagenet":
     c.data.size, c.batch_size = 224, 1024
   if arg != "tiny":

@@ -30,7 +30,8 @@ def make(net, views, objective, *, source, weights, strategy, ema=0.0, reads=("i
   """
   (kind, _), key = stages.parse(strategy), reads[0]
   if kind == "auto":
-    raise errors.UsageError("strategy auto is for sslx transfer to resolve: give linear, freeze=K, finetune, copy=K")
+    raise errors.UsageError("strategy auto is for sslx transfer to resolve: give linear, freeze=K, finetune, copy=K or "
+                            "copy_freeze=K")
   still, copied = stages.frozen(strategy), stages.copied(strategy)
 
   def init(rng, batch):

@@ -7,7 +7,8 @@ import flax.linen as nn
 from sslx import errors, optim
 
 STRATEGIES = {  # name: whether it takes a number of stages
-    "linear": False, "freeze": True, "finetune": False, "scratch": False, "copy": True, "auto": False}
+    "linear": False, "freeze": True, "finetune": False, "scratch": False, "copy": True, "copy_freeze": True,
+    "auto": False}
 
 
 def parse(strategy):
@@ -53,13 +54,13 @@ def check(encoder_params, strategy):
 def frozen(strategy):
   """name of an encoder's part -> whether it stands still."""
   name, k = parse(strategy)
-  return (lambda part: True) if name == "linear" else (lambda part: name == "freeze" and stage(part) <= k)
+  return lambda part: name == "linear" or (name in ("freeze", "copy_freeze") and stage(part) <= k)
 
 
 def copied(strategy):
-  """name of an encoder's part -> whether it starts from the pretrained one."""
+  """name of an encoder's part -> whether it starts from the pretrained one (copy: Yosinski et al., 2014)."""
   name, k = parse(strategy)
-  return lambda part: name != "scratch" and (name != "copy" or stage(part) <= k)
+  return lambda part: name != "scratch" and (name not in ("copy", "copy_freeze") or stage(part) <= k)
 
 
 def divided(tree, which):

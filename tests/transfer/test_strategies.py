@@ -57,7 +57,7 @@ def test_a_stage_depends_on_frozen_parts_alone():
   assert np.array_equal(old["stage2"], new["stage2"]) and not np.array_equal(old["stage3"], new["stage3"])
 
 
-@pytest.mark.parametrize("strategy", ["freeze=2", "linear"])
+@pytest.mark.parametrize("strategy", ["freeze=2", "copy_freeze=2", "linear"])
 def test_frozen_is_frozen_to_the_bit(tmp_path, strategy):
   source, module, before = exported(tmp_path, **TOY)
   method = make(source, module, strategy)
@@ -105,16 +105,17 @@ def test_frozen_blocks_drop_nothing():
   assert not np.array_equal(seen("finetune", 0)["stage2"], seen("finetune", 1)["stage2"])
 
 
-@pytest.mark.parametrize(("strategy", "pretrained"), [("copy=1", ("stem", "stage1")), ("scratch", ()),
-                                                      ("finetune", ("stem", "stage"))])
+@pytest.mark.parametrize(("strategy", "pretrained"), [
+    ("copy=1", ("stem", "stage1")), ("copy_freeze=1", ("stem", "stage1")), ("scratch", ()),
+    ("finetune", ("stem", "stage"))])
 def test_what_starts_pretrained(tmp_path, strategy, pretrained):
   source, module, found = exported(tmp_path, **TOY)
-  params, state = make(source, module, strategy).init(jax.random.key(0), BATCH)
-  assert not state["frozen"]
-  for part, weights in params["net"]["encoder"].items():
-    assert same(weights, found["params"][part]) == part.startswith(pretrained), part
-  for part, stats in state["stats"]["batch_stats"]["encoder"].items():
-    assert same(stats, found["batch_stats"][part]) == part.startswith(pretrained), part
+  method = make(source, module, strategy)
+  params, state = method.init(jax.random.key(0), BATCH)
+  assert bool(state["frozen"]) == (strategy == "copy_freeze=1")
+  for collection, parts in method.encoder(params, state)["image"].items():
+    for part, values in parts.items():
+      assert same(values, found[collection][part]) == part.startswith(pretrained), (collection, part)
 
 
 def test_two_devices_give_the_same_step(tmp_path):
