@@ -113,7 +113,7 @@ def predicted(name, root, runs, seed):
 
 def acted(encoder, c):
   """{contender: [{probe: accuracy}]} of the classes of held-out clips: the encoder, RANDOM untrained ones, pixels."""
-  (x, y), (test_x, test_y) = (data.arrays(load(c, split)) for split in ("train", "test"))
+  (x, y), (test_x, test_y) = (data.arrays(load(c, split))[:2] for split in ("train", "test"))
   def probed(features):
     train_z, test_z = features(x), features(test_x)
     return {"knn": evaluate.knn(train_z, y, test_z, test_y),
