@@ -27,6 +27,7 @@ def default():
   c.total_steps = 0               # length of the run in steps, or ...
   c.total_epochs = 0.0            # ... in passes over the training split: set one of the two
   c.batch_size = 256
+  c.slices = 1                    # of the batch, one by one through the networks: less memory, one loss over all
   c.init = ""                     # a workdir or exported file whose encoder the run starts from; "" = random weights
   c.init_frozen = 0               # steps at the start in which the encoder stays as it is while fresh heads warm up
   c.init_rate = 1.0               # the encoder's learning rate after that, to which it climbs, as a share of the heads'

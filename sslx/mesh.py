@@ -12,8 +12,10 @@ def make_mesh(config):
   n = have if wanted == -1 else wanted
   if not 1 <= n <= have:
     raise errors.UsageError(f"mesh.data is {wanted}, and there are {have} devices: give 1 to {have}, or -1 for all")
-  if config.batch_size % n:
-    raise errors.UsageError(f"batch_size {config.batch_size} does not divide over {n} devices: change it, or mesh.data")
+  if config.slices < 1 or config.batch_size % (n * config.slices):
+    raise errors.UsageError(f"batch_size {config.batch_size} does not divide over {n} devices"
+                            + (f" in slices={config.slices}" if config.slices != 1 else "")
+                            + ": change it, or mesh.data" + (", or slices" if config.slices != 1 else ""))
   return jax.make_mesh((n,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:n])
 
 

@@ -30,7 +30,7 @@ from sslx import (
 )
 from sslx.evaluate.watch import watcher
 from sslx.mesh import make_mesh, place
-from sslx.methods import probe
+from sslx.methods import base, probe
 
 
 @flax.struct.dataclass
@@ -42,11 +42,12 @@ class TrainState:
   opt: Any        # the optimizer's own
 
 
-def make_step(method, tx, total_steps, mesh=None):
+def make_step(method, tx, total_steps, mesh=None, slices=1):
   """The jitted step (train, rng, batch) -> (train, metrics), written for the global batch; `train` is donated.
 
   batch: the arrays that method.reads names, images as integers or floats in [0, 1], spread over the mesh if there is
   one; rng: the run's key, the same at every step; metrics: "loss", "grad_norm", "param_norm" and the method's own.
+  slices: in how many the batch goes through the networks, see base.forward.
   """
   replicated = mesh and NamedSharding(mesh, PartitionSpec())
 
@@ -54,8 +55,9 @@ def make_step(method, tx, total_steps, mesh=None):
   def step(train, rng, batch):
     rng_views, rng_loss = jax.random.split(jax.random.fold_in(rng, train.step))
     views = method.views(rng_views, batch)
-    (loss, (state, metrics)), grads = jax.value_and_grad(method.loss, has_aux=True)(
-        train.params, train.state, views, rng_loss, train.step / total_steps)
+    with base.sliced(slices):
+      (loss, (state, metrics)), grads = jax.value_and_grad(method.loss, has_aux=True)(
+          train.params, train.state, views, rng_loss, train.step / total_steps)
     updates, opt = tx.update(grads, train.opt, train.params)
     params = optax.apply_updates(train.params, updates)
     metrics = {"loss": loss, "grad_norm": optax.tree.norm({k: g for k, g in grads.items() if k != "probe"}), **metrics,
@@ -148,7 +150,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   if config.init and not checkpoint.folders(workdir):
     state = initial.start(method, state, checkpoint.load_encoder(config.init).variables, source.key)
   state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()), may_alias=False)
-  step = make_step(method, tx, total, mesh)
+  step = make_step(method, tx, total, mesh, config.slices)
 
   now = run.environment(source, classes)
   with contextlib.ExitStack() as stack:                     # closes all, the last first, whatever happens
@@ -161,6 +163,8 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
       done = 0
       logs.say(f"{len(source)} examples, {total} steps of {size} on {mesh.size} device(s)"
                + (f", peak learning rate {optim.peak(config.optim, size):g}" if rate else ""))
+      if config.slices > 1 and "batch_stats" in str(jax.tree.structure(state.state)):
+        logs.say(f"batch norm is of each of the {config.slices} slices by itself (ghost batch norm)")
     else:
       state = restored
       logs.say(f"going on from step {done} of {total} in {workdir}")

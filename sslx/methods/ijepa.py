@@ -75,11 +75,11 @@ def make(encoder, *, targets=4, share=0.175, ratio=(0.75, 1.5), context=0.0, sca
     latent = masked.normalised(out["grid"], axis=NORMALISED[normalise]).reshape(B, 1, h * w, -1)
     latent = jnp.take_along_axis(latent, asked[..., None], 2).reshape(B * V, count, -1)
     seen = mask.split(views["context"], number)[1]                                      # [B, K]
-    tokens = encoder.apply({"params": params["encoder"]}, x, True, seen, method="features",
-                           rngs={"dropout": rng})["tokens"]
+    tokens, _ = base.forward(encoder, params["encoder"], {}, x, seen, rng=rng,
+                             method=lambda net, x, seen, train: net.features(x, train, seen)["tokens"])
     each = lambda v: jnp.repeat(v, V, 0)                                                # the context, for each target
-    predicted = predictor.apply({"params": params["predictor"]}, each(tokens), each(seen), asked.reshape(B * V, count),
-                                (h, w))
+    predicted, _ = base.forward(predictor, params["predictor"], {}, each(tokens), each(seen),
+                                asked.reshape(B * V, count), method=lambda net, *x, train: net(*x, (h, w)))
     value = OBJECTIVES[objective](predicted, latent, jnp.ones(latent.shape[:2]))
     return value, ({"target": target}, {"z_std": losses.feature_std(out["pooled"])})
 

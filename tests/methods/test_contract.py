@@ -136,6 +136,17 @@ def test_two_devices_give_the_same_step(run):
   assert np.allclose(metrics1["grad_norm"], metrics2["grad_norm"], rtol=1e-4)
 
 
+@quick(())
+def test_slices_give_the_same_step(run):
+  one, metrics1 = run.go(run.start(), range(1))
+  two, metrics2 = _go(train.make_step(run.method, run.tx, 30, slices=2), run.start(), run.batches, range(1))
+  assert jax.tree.map(lambda x: (x.shape, x.dtype), two) == jax.tree.map(lambda x: (x.shape, x.dtype), one)
+  assert all(np.isfinite(v) for v in metrics2.values())
+  if "batch_stats" not in str(jax.tree.structure(one)) and not run.config.encoder.get("dropout"):
+    assert np.allclose(metrics1["loss"], metrics2["loss"], rtol=1e-5)
+    assert np.allclose(metrics1["grad_norm"], metrics2["grad_norm"], rtol=1e-4)
+
+
 @quick(("simclr", "byol"))
 def test_views_have_the_same_bits_on_eight_devices(run):
   views = jax.jit(run.method.views, compiler_options=IN_A_RUN)
