@@ -2,6 +2,9 @@
 
   sslx pretrain --config configs/video_contrast.py:video --config.data.name=video:PATH --workdir runs/contrast
 
+With --config.encoder.name=frames_resnet10 --config.encoder.width=16 --config.method.frames=1 two frames attract: more
+examples in the same time, and better on a few hundred clips (experiments/results/video.md).
+
 variants: video, tiny; sslx/presets.py says what each one is.
 """
 
