@@ -175,8 +175,8 @@ def table(rows, drive, clips):
           "seen from the ceiling. The labels are rough: this exercises the methods and ranks nothing. Accuracy on",
           f"held-out clips, with a sampling deviation of about {50 / clips[1] ** 0.5:.0f} points; the most frequent",
           f"class has {100 * clips[2]:.0f} %. *Random* is the same encoder untrained, {RANDOM} of them beside each",
-          "trained one, *mean frame* the pixels of the frames' mean. The encoder, batch and crops of *contrast* are the",
-          "best of ten tries in a cross-validation over the recordings of the training clips; the others had none.", "",
+          "trained one, *mean frame* the pixels of the frames' mean. The encoder, batch and crops of *contrast* are",
+          "the best of ten tries in a cross-validation over the training clips' recordings; the others had none.", "",
           "| method | seeds | seconds | its task, held out | kNN | random | linear probe | random |",
           "|" + "---|" * 8]
   for name in ("contrast", "cuts", "order", "arrow", "mae"):
