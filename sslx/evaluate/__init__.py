@@ -10,15 +10,17 @@ from sslx.evaluate import raw as raws, stages
 from sslx.evaluate.embed import Embedder, embed, reads
 from sslx.evaluate.few_label import FROZEN as FEW_LABEL, few_label, left_out
 from sslx.evaluate.health import FROZEN as HEALTH, health
+from sslx.evaluate.kmeans import FROZEN as KMEANS, kmeans
 from sslx.evaluate.knn import FROZEN as KNN, knn
 from sslx.evaluate.labels import unseen
 from sslx.evaluate.linear import FROZEN as LINEAR, linear
 from sslx.evaluate.pretext import pretext as pretext
 
-__all__ = ["Embedder", "embed", "evaluate", "few_label", "health", "knn", "linear", "pretext", "rows"]
+__all__ = ["Embedder", "embed", "evaluate", "few_label", "health", "kmeans", "knn", "linear", "pretext",
+           "rows"]
 
 PROTOCOLS = {"knn": KNN, "linear": LINEAR, "few_label": FEW_LABEL, "health": HEALTH, "stages": stages.FROZEN,
-             "stages_ridge": stages.FROZEN_RIDGE}
+             "stages_ridge": stages.FROZEN_RIDGE, "kmeans": KMEANS}
 USUAL = ("knn", "linear", "few_label", "health")
 RAW = raws.NAMES
 CONTENDERS = ("encoder", "random", "raw")
@@ -97,6 +99,9 @@ def evaluate(encoder, train, test, *, protocols=USUAL, random=None, views=None, 
         out["protocols"]["few_label"].setdefault("C", {}).setdefault(setting, {})[name] = result["C"]
         notes += [] if result["converged"] else [f"few_label {setting}, {name}: L-BFGS stopped before it converged"]
       step(f"few_label, {name}")
+    if "kmeans" in run:
+      out["kmeans"][name] = kmeans((raw if name == "raw" else features[name])[1], test_y, seed=seed)
+      step(f"kmeans, {name}")
     for protocol, probe in probes.items():
       plain = "pixels" if reads(encoder) == "image" else "raw"
       layers = {plain: None} if name == "raw" else dict.fromkeys(stages.names(records[name]))
@@ -151,6 +156,8 @@ def rows(result):
     found = result.get(protocol, {})
     for layer in dict.fromkeys(k for v in found.values() for k in v):
       row(protocol, layer, {c: v.get(layer) for c, v in found.items()})
+  for measure in ("nmi", "ari", "accuracy") if "kmeans" in result else ():
+    row("kmeans", measure, {c: v[measure] for c, v in result["kmeans"].items()})
   for measure in sorted({m for v in result.get("health", {}).values() for m in v}):
     row("health", measure, {c: v.get(measure) for c, v in result["health"].items()})
   return out

@@ -27,7 +27,7 @@ CURVES = {  # key: (title, what it says, options of figures.curve)
     "rankme": ("Effective rank during the run", "near 1 is collapsed", {"floor": 0}),
     "feature_std": ("Feature spread during the run", "of the representation: 1 is even, 0 is collapsed", {"floor": 0})}
 PROTOCOLS = {"knn": "kNN", "linear": "Linear probe", "few_label": "Few labels", "health": "Health",
-             "stages": "Stages", "stages_ridge": "Stages (ridge)",
+             "stages": "Stages", "stages_ridge": "Stages (ridge)", "kmeans": "k-means",
              "sizes": "Sizes and seed"}
 
 
@@ -48,6 +48,8 @@ def accuracies(evaluation):
     if protocol == "few_label":
       setting = f"{setting[:-1]} % of the labels" if setting.endswith("%") else (
           f"{setting} label{'s' if setting != '1' else ''} a class")
+    if protocol == "kmeans":
+      setting = {"nmi": "NMI", "ari": "ARI", "accuracy": "matched accuracy"}[setting]
     out.append({"protocol": PROTOCOLS.get(protocol, protocol), "setting": setting, "cells": cells})
   return out
 
