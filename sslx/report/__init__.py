@@ -68,6 +68,7 @@ def gather(run):
       "verdict": (transferred.of if run["transfer"] else verdict.of)(run),
       "transfer": transferred.tables(run["transfer"]) if run["transfer"] else None,
       "predictions": attempt(transferred.pictures, run, sources[1]) if run["transfer"] and sources else (None, None),
+      "mistakes": attempt(transferred.mistakes, run, sources[1]) if run["transfer"] and sources else (None, None),
       "changed": changed(run, sources[0]) if sources else None,
       "contenders": figures.CONTENDERS, "accuracies": tables.accuracies(evaluation),
       "sets": [(r["data"], rows) for r in run["sets"] if (rows := tables.accuracies(r))],

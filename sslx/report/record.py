@@ -18,7 +18,8 @@ def read(workdir):
   evaluation: that of the run's own data, of the final encoder if there is one, or None; sets: those of evaluate.data,
   of the same encoder, by their order; others: all other ones, of evaluation.json; total: the planned steps;
   exported: the step of encoder/, or None; last: the newest step that left a trace; finished: the encoder is the run's
-  last word; transfer: transfer.json, for a task on a pretrained encoder, or None; kind: of KINDS. Raises
+  last word; transfer: transfer.json, for a task on a pretrained encoder, or what it begins with, or None; kind: of
+  KINDS. Raises
   errors.UsageError for a folder that is not a run's, errors.RunError for a file that cannot be read.
   """
   path = pathlib.Path(workdir)
@@ -43,8 +44,17 @@ def read(workdir):
   ended = exported is not None and exported >= last and (exported >= total or config.get("stop", {}).get("plateau"))
   return {"workdir": str(workdir), "path": path, "config": config, "environment": environment, "records": records,
           "evaluation": evaluation, "sets": sets, "others": others, "total": total, "exported": exported,
-          "last": last, "finished": bool(ended), "transfer": optional(path / "transfer.json"),
+          "last": last, "finished": bool(ended), "transfer": optional(path / "transfer.json") or untested(config),
           "kind": KINDS[environment["data"].get("key", "image")]}
+
+
+def untested(config):
+  """What is known of a task on a pretrained encoder before its tests, or None for a pretraining run."""
+  method = config["method"]
+  if not str(method.get("name", "")).startswith("sslx.transfer."):
+    return None
+  return {"task": method["name"].rpartition(".")[2], "strategy": method["strategy"], "source": method["source"],
+          "labels": None, "runs": {}}
 
 
 def series(records, key):

@@ -175,7 +175,10 @@ def commands(run):
   new = shlex.quote((run["workdir"].rstrip("/") or "run") + "-again")
   out = [("The same run once more, in a new folder",
           f"mkdir {new} && cp {w}/config.json {w}/environment.json {new}/\nsslx pretrain --workdir {new}")]
-  if not run["total"]:
+  if run["transfer"]:
+    out = [("Go on, or the same task in another folder",
+            f"sslx transfer --config FILE --from {shlex.quote(run['transfer']['source'])} --workdir {w}")]
+  elif not run["total"]:
     out = [("Train these weights further", f"sslx pretrain --config FILE --config.init={w} --workdir {new}")]
   elif not run["finished"]:
     out.append(("Go on with this run", f"sslx pretrain --workdir {w}"))

@@ -16,6 +16,7 @@ from sslx.transfer import downstream, run, stages
 
 RESIZED = True               # images are brought to the size of the pretraining
 POOLS = ("", "attentive")
+MISTAKES = 24                # of the test set, that are kept for the report
 
 
 class Classifier(nn.Module):
@@ -134,19 +135,31 @@ def prepare(config, train, test):
 
 
 def measure(predict, train, test, options):
-  """{"accuracy", "classes": {name: accuracy}, "examples", "standard_error"} of logits predict(images).
+  """{"accuracy", "classes": {name: accuracy}, "examples", "standard_error", "mistakes"} of logits predict(images).
 
   On a labelled test Source, that is. Test images of classes that the training Source does not have count as wrong.
+  mistakes: the MISTAKES surest ones, [{"index", "truth", "guess", "confidence"}], the surest first.
   """
-  return scored(run.outputs(predict, test).argmax(-1), train, test)
+  return scored(run.outputs(lambda x: surest(predict(x)), test), train, test)
 
 
-def scored(guess, train, test):
-  """The measures of guesses [N], class numbers of the training Source, for all examples of the test Source."""
+def surest(z):
+  """Logits [..., K] -> [..., 2]: the class of the highest one, and its probability."""
+  z = np.asarray(z, np.float64)
+  return np.stack([z.argmax(-1), 1 / np.exp(z - z.max(-1, keepdims=True)).sum(-1)], -1)
+
+
+def scored(found, train, test):
+  """The measures of what `surest` gives [N, 2] for all examples of the test Source; classes are the training one's."""
   classes, _, truth = labels.encode(train.labels, test.labels)
+  guess, confidence = found[:, 0].astype(int), found[:, 1]
   right = guess == truth
   names = test.class_names or ()
   name = lambda c: str(names[c]) if 0 <= c < len(names) else str(c)
   error = (right.mean() * (1 - right.mean()) / len(test)) ** 0.5
+  wrong = np.flatnonzero(~right)
+  wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
   return {"accuracy": float(right.mean()), "examples": len(test), "standard_error": float(error),
+          "mistakes": [{"index": int(i), "truth": name(int(test.labels[i])), "guess": name(int(classes[guess[i]])),
+                        "confidence": float(confidence[i])} for i in wrong],
           "classes": {name(c): float(right[truth == i].mean()) for i, c in enumerate(classes) if np.any(truth == i)}}

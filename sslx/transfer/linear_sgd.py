@@ -112,8 +112,9 @@ def measure(predict, train, test, options):
 
   "rate", the chosen one; "chosen_on", in words; "rates": {rate: {"held": accuracy or None, "test": accuracy}}.
   """
-  guess = lambda source: run.outputs(lambda x: predict(x).argmax(-1), source)                            # [N, R]
-  right = lambda guesses, source: (guesses == labels.encode(train.labels, source.labels)[2][:, None]).mean(0).tolist()
+  guess = lambda source: run.outputs(lambda x: classify.surest(predict(x)), source)                   # [N, R, 2]
+  truth = lambda source: labels.encode(train.labels, source.labels)[2][:, None]
+  right = lambda found, source: (found[..., 0] == truth(source)).mean(0).tolist()
   tested, held = guess(test), train.take(chooses(len(train), options.held))
   scores = {"held": right(guess(held), held) if len(held) else [None] * len(options.rates), "test": right(tested, test)}
   best = int(np.argmax(scores["held" if len(held) else "test"]))

@@ -9,6 +9,7 @@ from sources import exported
 
 from sslx import config, data, errors, transfer
 from sslx.augment import to_float
+from sslx.report import transferred
 from sslx.transfer import regress
 
 CONFIG = f"{pathlib.Path(__file__).parents[2]}/configs/transfer/regress.py:tiny"
@@ -61,3 +62,15 @@ def test_wrong_targets(tmp_path):
     regress.prepare(c, data.load("own.scenes"), None)
   with pytest.raises(errors.UsageError, match="did you mean number"):
     regress.make(None, target="numbers")
+
+
+def test_the_report_has_numbers_as_they_are():
+  runs = {"finetune": {"r2": 0.035, "mae": 2.0, "standard_error": 0.01}, "scratch": {
+      "r2": 0.02, "mae": 1.5, "standard_error": 0.01}}
+  (title, strategies, rows), = transferred.tables({"runs": runs})
+  assert (title, strategies) == ("On test data", ["finetune", "scratch"])
+  assert rows == [("R2", ["0.035", "0.020"], 0), ("Mean absolute error", ["2.000", "1.500"], 1)]
+  found = transferred.of({"transfer": {"strategy": "finetune", "labels": 5, "source": "x", "runs": runs},
+                          "kind": {"many": "images"}})
+  assert found["tiles"] == [("finetune", "0.035", "R2"), ("scratch", "0.020", "R2")]
+  assert found["headline"].startswith("Hardly: +0.015 of R2")

@@ -46,6 +46,13 @@ def test_what_is_written(source, straight):
   logits = transfers.outputs(transfers.predictor(workdir), test := data.load("digits", split="test"))
   assert logits.shape == (360, 10)
   assert result["runs"]["finetune"]["accuracy"] == np.mean(logits.argmax(-1) == test.labels)
+  chances = np.exp(logits.astype(float)) / np.exp(logits.astype(float)).sum(-1, keepdims=True)
+  wrong = np.flatnonzero(logits.argmax(-1) != test.labels)
+  wrong = sorted(wrong, key=lambda i: -chances[i].max())[:24]
+  mistakes = result["runs"]["finetune"]["mistakes"]
+  assert [m["index"] for m in mistakes] == wrong
+  assert np.allclose([m["confidence"] for m in mistakes], chances[wrong].max(-1))
+  assert [(m["truth"], m["guess"]) for m in mistakes] == [(str(test.labels[i]), str(logits[i].argmax())) for i in wrong]
   sizes = np.bincount(test.labels)
   each = result["runs"]["scratch"]["classes"]
   assert np.isclose(sum(each[str(i)] * n for i, n in enumerate(sizes)) / 360, result["runs"]["scratch"]["accuracy"])
@@ -79,6 +86,11 @@ def test_the_command_and_its_report(source, tmp_path, capsys):
   assert cli.main(["report", "--workdir", str(tmp_path / "run")]) == 0
   page = (tmp_path / "run" / "report.html").read_text()
   assert "Did pretraining help?" in page and "nothing to compare with" in page
+  assert "The surest mistakes of linear" in page and page.count(", taken for ") == 24
+  (tmp_path / "run" / "transfer.json").unlink()             # as if it had been killed before its tests
+  assert cli.main(["report", "--workdir", str(tmp_path / "run")]) == 0
+  page = (tmp_path / "run" / "report.html").read_text()
+  assert "transfer report" in page and "nothing is tested yet" in page and "sslx transfer --config FILE" in page
   capsys.readouterr()
   for more, says in ((["--strategy", "finetune"], "holds another run: method.strategy was 'linear', is 'finetune'"),
                      (["--strategy", "fine"], "did you mean finetune"), (["--config.method.mixin=1"], "method.mixup"),
