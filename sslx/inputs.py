@@ -22,6 +22,8 @@ def load(config, split, rest=False):
     source = data.load(c.name, split=split, dir=c.dir, size=c.size, fit=c.fit, channels=c.get("channels", 0),
                        limit=c.limit * (split == "train"), on_error=c.on_error, seed=config.seed,
                        progress=progress, **{k: c[k] for k in data.OTHERS if k in c})
+  if source.skipped:
+    log.say(f"{source.name}, {split}: {source.skipped} left out, which are not whole (data.on_error=skip)")
   if split == "train" and c.get("votes"):
     if c.get("labels"):
       raise errors.UsageError("data.votes names the examples that have labels: leave data.labels empty")

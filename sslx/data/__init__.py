@@ -42,7 +42,8 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", channels=0, limit
     fit: crop (short side to size, middle kept) | squash (both sides to size).
     channels: 3 makes RGB of grey images; 0 keeps the channels.
     limit: only the first N examples of a shuffle by `seed`; 0 = all.
-    on_error: raise | skip: corrupt images, found once when a folder is prepared; recordings that cannot be opened.
+    on_error: raise | skip: corrupt images, found once when a folder is prepared; recordings that cannot be opened;
+      images whose masks or boxes are not whole, and boxes that are not.
     length, rate, tokenizer: of text, audio and video; see config.data.
     progress: called with (files done, files in all) while a folder is prepared.
 
@@ -70,7 +71,7 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", channels=0, limit
     prepared.check(meta, on_error)
     source = prepared.load(meta, split, size, fit)
   elif kind == "masks":
-    source = masks.load(path, split, size, fit)
+    source = masks.load(path, split, size, fit, on_error)
   elif kind == "boxes":
     source = boxes.load(path, split, size, fit, on_error)
   elif kind == "tfds":

@@ -3,10 +3,12 @@
 COCO   PATH/train.json and PATH/test.json (or val.json), or PATH/annotations/instances_train*.json and so on; images in
        PATH/train, PATH/images/train, PATH/images or PATH, whichever holds them
 YOLO   PATH/images/train/NAME.jpg, PATH/labels/train/NAME.txt, and so test/ or val/; names of the classes in
-       PATH/classes.txt or PATH/data.yaml
+       PATH/classes.txt or PATH/data.yaml; a line is `class x y width height`, in shares of the image from 0 to 1, or
+       `class x y x y x y ...`, a polygon, whose box is taken
 
-In a Source boxes are [M, 4] corners (left, top, right, bottom) in pixels of the image as it is resized, and classes [M]
-numbers from 0 on, -1 where there is no box. Grey images become RGB.
+Classes are those of the training part; the other parts' are matched by their names. In a Source boxes are [M, 4]
+corners (left, top, right, bottom) in pixels of the image as it is resized, and classes [M] numbers from 0 on, -1 where
+there is no box. Grey images become RGB.
 """
 
 import dataclasses
@@ -16,7 +18,6 @@ import os
 import pathlib
 
 import numpy as np
-from PIL import Image
 
 from sslx import errors
 from sslx.data import decode, source
@@ -24,96 +25,129 @@ from sslx.data import decode, source
 HELD = {"train": ("train",), "test": ("test", "val"), "validation": ("val", "test")}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Listing:
-  """items: [(image file, (H, W), boxes [m, 4] of pixels, classes [m])]; names of the classes; boxes left out."""
+  """What is written of a split, where: items [(image file, (H, W), boxes [m, 4] of pixels, names of classes [m])].
+
+  names: of all classes. bad: what is wrong with the images that are left out.
+  """
+  where: pathlib.Path
   items: list
   names: tuple
-  skipped: int
+  bad: list
 
 
 def load(path, split, size, fit, on_error="raise"):
   """The Source of {"image": [H, W, C], "boxes": float32 [M, 4], "classes": int32 [M]} of one split.
 
   size, fit: as of images; boxes go with them, and what a crop leaves out goes.
-  on_error: raise | skip: boxes without area or of an unknown class are an error, or left out and counted.
+  on_error: raise | skip: images that are missing, corrupt or of another size than is written, boxes without area or of
+    an unknown class are an error, or left out and counted.
 
-  Raises errors.UsageError for a folder of no such format, an image that is missing, images of several sizes, no images.
+  Raises errors.UsageError for a folder of no such format, images of several sizes, no images, and what on_error says.
   """
   if not pathlib.Path(path).is_dir():
     raise errors.UsageError(f"no such folder: {path}")
-  found = {s: listing(path, s, on_error) for s in ("train", split)}
-  mine = found[split]
-  shapes = {shape for _, shape, _, _ in mine.items}
+  found = {s: listing(path, s, on_error == "skip") for s in ("train", split)}
+  names = found["train"].names
+  (items, skipped), most = (checked(found[split], names, on_error), max(
+      1, *(len(b) for part in found.values() for _, _, b, _ in part.items)))
+  shapes = {shape for _, shape, _, _ in items}
   if not size and len(shapes) > 1:
     raise errors.UsageError(f"images in {path} have several sizes ({sorted(shapes)[0]} and {sorted(shapes)[-1]}): set "
                             "data.size")
-  most = max(1, *(len(b) for part in found.values() for _, _, b, _ in part.items))
-  read = functools.partial(_read, mine.items, most, size, fit)
+  read = functools.partial(_read, items, most, size, fit)
   first = read([0])["image"]
-  mark = source.digest(*(f"{os.path.basename(f)} {os.path.getsize(f)}".encode() for f, *_ in mine.items),
-                       *(np.float64(b) for *_, b, _ in mine.items), f"{size} {fit}".encode())
-  return source.Source(f"boxes:{path}", read, np.arange(len(mine.items)), first.shape[1:], str(first.dtype),
-                       class_names=mine.names, paths=[f for f, *_ in mine.items], fingerprint=mark,
-                       skipped=mine.skipped)
+  mark = source.digest(*(f"{os.path.basename(f)} {os.path.getsize(f)}".encode() for f, *_ in items),
+                       *(np.float64(b) for *_, b, _ in items), f"{size} {fit}".encode())
+  return source.Source(f"boxes:{path}", read, np.arange(len(items)), first.shape[1:], str(first.dtype),
+                       class_names=names, paths=[f for f, *_ in items], fingerprint=mark, skipped=skipped)
 
 
-def listing(path, split, on_error):
-  """The Listing of a split."""
+def listing(path, split, thorough):
+  """The Listing of a split; thorough: every image is decoded, to see whether it can be."""
+  root = pathlib.Path(path)
   for part in HELD[split]:
-    files = [f for f in (pathlib.Path(path) / f"{part}.json",
-                         *sorted(pathlib.Path(path).glob(f"annotations/instances_{part}*.json"))) if f.exists()]
-    if files:
-      items, names = coco(pathlib.Path(path), files[0], part)
-      return checked(files[0], items, names, on_error)
-    if (folder := pathlib.Path(path) / "images" / part).is_dir():
-      items, names = yolo(pathlib.Path(path), folder, part)
-      return checked(folder, items, names, on_error)
+    files = (root / f"{part}.json", *sorted(root.glob(f"annotations/instances_{part}*.json")))
+    if file := next((f for f in files if f.exists()), None):
+      return coco(root, file, part, thorough)
+    if (folder := root / "images" / part).is_dir():
+      return yolo(root, folder, part, thorough)
   raise errors.UsageError(f"{path} has no {split} part: boxes:PATH needs PATH/{HELD[split][0]}.json (COCO) or "
                           f"PATH/images/{HELD[split][0]} and PATH/labels/{HELD[split][0]} (YOLO)")
 
 
-def coco(root, file, part):
-  """(items, names) of a COCO file; a class is numbered by its place among the file's categories."""
+def coco(root, file, part, thorough):
+  """The Listing of a COCO file; its classes in the order of their ids."""
   try:
     content = json.loads(file.read_text(encoding="utf-8"))
-    categories = sorted(content["categories"], key=lambda c: c["id"])
-    number = {c["id"]: i for i, c in enumerate(categories)}
+    categories = {c["id"]: str(c["name"]) for c in sorted(content["categories"], key=lambda c: c["id"])}
     images = {i["id"]: (i["file_name"], (int(i["height"]), int(i["width"])), [], []) for i in content["images"]}
     for a in content["annotations"]:
+      if a["image_id"] not in images:
+        raise errors.UsageError(f"{file} has a box of the image {a['image_id']}, which is not among its images")
       if not a.get("iscrowd"):
         left, top, wide, high = map(float, a["bbox"])
         images[a["image_id"]][2].append((left, top, left + wide, top + high))
-        images[a["image_id"]][3].append(number.get(a["category_id"], -1))
-  except (ValueError, KeyError, TypeError, OSError) as e:
+        images[a["image_id"]][3].append(categories.get(a["category_id"], f"id {a['category_id']}"))
+  except (ValueError, KeyError, TypeError, AttributeError, OSError) as e:
     raise errors.UsageError(f"{file} is not in COCO's format: {type(e).__name__} {errors.first_line(e)}") from e
   places = [root / part, root / "images" / part, root / "images", root]
-  items = []
+  out = Listing(file, [], tuple(categories.values()), [])
   for name, shape, boxes, classes in images.values():
     where = next((p / name for p in places if (p / name).exists()), None)
     if where is None:
-      raise errors.UsageError(f"{file} names the image {name}, which is in none of {', '.join(map(str, places))}")
-    items.append((str(where), shape, boxes, classes))
-  return items, tuple(str(c["name"]) for c in categories)
+      out.bad.append(f"{file} names the image {name}, which is in none of {', '.join(map(str, places))}")
+    elif (seen := look(where, thorough, out.bad)) and seen != shape:
+      out.bad.append(f"{file} says that {name} is {shape[1]}x{shape[0]}, and it is {seen[1]}x{seen[0]}: its boxes "
+                     "would not fit")
+    elif seen:
+      out.items.append((str(where), shape, boxes, classes))
+  return out
 
 
-def yolo(root, folder, part):
-  """(items, names) of YOLO's text files; without names the classes are as many as there are numbers."""
-  items = []
+def yolo(root, folder, part, thorough):
+  """The Listing of YOLO's text files; without names the classes are as many as there are numbers."""
+  out, names = Listing(folder, [], (), []), names_of(root)
   for image in sorted(f for f in folder.iterdir() if f.suffix.lower() in decode.EXTENSIONS):
     text = root / "labels" / part / f"{image.stem}.txt"
+    if (seen := look(image, thorough, out.bad)) is None:
+      continue
     try:
-      with Image.open(image) as opened:
-        width, height = opened.size[::-1] if opened.getexif().get(0x0112, 1) >= 5 else opened.size
       rows = [line.split() for line in text.read_text().splitlines() if line.strip()] if text.exists() else []
-      x = np.array([[float(v) for v in row[1:5]] for row in rows], np.float64).reshape(-1, 4)
-      classes = [int(row[0]) for row in rows]
+      x = np.array([corners(row[1:]) for row in rows]).reshape(-1, 4)
+      numbers = [int(row[0]) for row in rows]
     except (ValueError, OSError) as e:
-      raise errors.UsageError(f"{text} or its image cannot be read: a line is `class x y width height`, in shares of "
-                              f"the image ({errors.first_line(e)})") from e
-    corners = np.concatenate([x[:, :2] - x[:, 2:] / 2, x[:, :2] + x[:, 2:] / 2], 1) * [width, height, width, height]
-    items.append((str(image), (height, width), corners.tolist(), classes))
-  return items, names_of(root) or tuple(map(str, range(1 + max((c for *_, cs in items for c in cs), default=0))))
+      raise errors.UsageError(f"{text} cannot be read: a line is `class x y width height` or a polygon, `class x y x y "
+                              f"x y ...`, in shares of the image from 0 to 1 ({errors.first_line(e)})") from e
+    label = lambda n: names[n] if 0 <= n < len(names) else str(n)
+    out.items.append((str(image), seen, (x * np.tile(seen[::-1], 2)).tolist(), [label(n) for n in numbers]))
+    out.names = out.names if names else tuple(map(str, range(max(len(out.names), *(n + 1 for n in numbers), 0))))
+  out.names = names or out.names
+  return out
+
+
+def corners(values):
+  """(left, top, right, bottom) of YOLO's numbers after the class: a box, or a polygon's points."""
+  x = np.array(values, np.float64)
+  if len(x) != 4 and (len(x) < 6 or len(x) % 2):
+    raise ValueError(f"{len(x)} numbers after the class")
+  if not (abs(x - 0.5) < 0.6).all():                        # some rounding is forgiven
+    raise ValueError(f"{x.min():g} to {x.max():g} are no shares")
+  if len(x) == 4:
+    return np.concatenate([x[:2] - x[2:] / 2, x[:2] + x[2:] / 2])
+  points = x.reshape(-1, 2)
+  return np.concatenate([points.min(0), points.max(0)])
+
+
+def look(file, thorough, bad):
+  """(H, W) of an image file, or None and a line more in `bad` if it cannot be read."""
+  try:
+    if thorough:
+      decode.decode(file.read_bytes())
+    return decode.shape_of(file)
+  except (ValueError, OSError) as e:
+    bad.append(f"the image {file} is corrupt: {errors.first_line(e)}")
 
 
 def names_of(root):
@@ -127,23 +161,26 @@ def names_of(root):
   return ()
 
 
-def checked(where, items, names, on_error):
-  """The Listing of items whose boxes are whole; see `load` for those that are not."""
-  if not items:
-    raise errors.UsageError(f"there are no images in {where}")
-  out, skipped = [], 0
-  for file, shape, boxes, classes in items:
-    x, classes = np.float32(boxes).reshape(-1, 4), np.int32(classes).reshape(-1)
-    x = np.clip(x, 0, np.float32([shape[1], shape[0]] * 2))
-    empty, unknown = ~((x[:, 2:] - x[:, :2]) > 0).all(1), (classes < 0) | (classes >= len(names))
-    bad = np.flatnonzero(empty | unknown)
-    if len(bad) and on_error == "raise":
-      what = "has no area" if empty[bad[0]] else f"is of class {classes[bad[0]]}, of {len(names)} that there are"
-      raise errors.UsageError(f"{where}: a box of {os.path.basename(file)} {what}; data.on_error=skip leaves such "
-                              "boxes out")
-    skipped += len(bad)
-    out.append((file, shape, np.delete(x, bad, 0), np.delete(classes, bad)))
-  return Listing(out, names, skipped)
+def checked(found, names, on_error):
+  """([(file, (H, W), boxes float32 [m, 4], classes int32 [m])] of what is whole in a Listing, how much is not).
+
+  names: of the classes, by their numbers. See `load` for what is not whole.
+  """
+  number, bad, out = {n: i for i, n in enumerate(names)}, list(found.bad), []
+  for file, shape, boxes, classes in found.items:
+    x = np.clip(np.float32(boxes).reshape(-1, 4), 0, np.float32([shape[1], shape[0]] * 2))
+    empty = ~((x[:, 2:] - x[:, :2]) > 0).all(1)
+    for i in np.flatnonzero(empty | [c not in number for c in classes]):
+      what = "has no area" if empty[i] else f"is of the class {classes[i]}; there are {', '.join(names)}"
+      bad.append(f"{found.where}: a box of {os.path.basename(file)} {what}")
+    kept = [i for i, c in enumerate(classes) if c in number and not empty[i]]
+    out.append((file, shape, x[kept], np.int32([number[classes[i]] for i in kept])))
+  if bad and on_error == "raise":
+    more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+    raise errors.UsageError(f"{bad[0]}{more}; data.on_error=skip leaves such ones out")
+  if not out:
+    raise errors.UsageError(f"there are no images in {found.where}")
+  return out, len(bad)
 
 
 def _read(items, most, size, fit, rows):

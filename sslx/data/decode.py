@@ -54,6 +54,12 @@ def decode(data, *, channels=0, size=0, fit="crop"):
   return resize(pixels, size, fit) if size else pixels
 
 
+def shape_of(file):
+  """(H, W) of an image file, turned as its EXIF orientation says, from its head; OSError for what is none."""
+  with Image.open(file) as opened:
+    return opened.size if opened.getexif().get(0x0112, 1) >= 5 else opened.size[::-1]
+
+
 def checked(pixels):
   """An image [H, W, C] as uint8, uint16 or float32 in [0, 1]; ValueError for what cannot be one."""
   if pixels.ndim != 3 or not pixels.size:

@@ -19,11 +19,14 @@ from sslx.data import decode, source
 from sslx.data.folder import PARTS
 
 
-def load(path, split, size, fit):
+def load(path, split, size, fit, on_error="raise"):
   """The Source of {"image": [H, W, C], "mask": uint8 [H, W]} of one split; masks are resized by nearest pixels.
 
-  Raises errors.UsageError for folders without images or masks, a mask missing or of another size than its image,
-  images of several sizes with size=0.
+  on_error: raise | skip: a mask that is missing, corrupt, in colour or of another size than its image, or a corrupt
+    image, is an error, or both are left out and counted.
+
+  Raises errors.UsageError for folders without images or masks, images of several sizes with size=0, and what on_error
+  says.
   """
   root = pathlib.Path(path)
   if not root.is_dir():
@@ -37,9 +40,14 @@ def load(path, split, size, fit):
   images, masks = (_files(folder / kind) for kind in ("images", "masks"))
   if not images:
     raise errors.UsageError(f"there are no images in {folder / 'images'}")
-  if lost := [name for name in images if name not in masks]:
-    raise errors.UsageError(f"{folder / 'masks'} has no mask for {len(lost)} of {len(images)} images, {lost[0]} first")
-  pairs = [(str(images[name]), str(masks[name])) for name in images]
+  lost, skip = [name for name in images if name not in masks], on_error == "skip"
+  if lost and not skip:
+    raise errors.UsageError(f"{folder / 'masks'} has no mask for {len(lost)} of {len(images)} images, {lost[0]} first; "
+                            "data.on_error=skip leaves such images out")
+  pairs = [(str(images[name]), str(masks[name])) for name in images if name in masks and not (
+      skip and _broken(images[name], masks[name]))]
+  if not pairs:
+    raise errors.UsageError(f"no image of {folder / 'images'} has a mask in {folder / 'masks'} that can be used")
   seen = [_size(a, b) for a, b in pairs]
   apart = next((i for i, s in enumerate(seen) if s != seen[0]), None)
   if not size and apart is not None:
@@ -50,7 +58,8 @@ def load(path, split, size, fit):
   mark = source.digest(*(f"{os.path.basename(a)} {os.path.getsize(a)} {os.path.getsize(b)}".encode() for a, b in pairs),
                        f"{size} {fit}".encode())
   return source.Source(f"masks:{path}", read, np.arange(len(pairs)), first.shape[1:], str(first.dtype),
-                       class_names=classes(path)[0], paths=[a for a, _ in pairs], fingerprint=mark)
+                       class_names=classes(path)[0], paths=[a for a, _ in pairs], fingerprint=mark,
+                       skipped=len(images) - len(pairs))
 
 
 def classes(path):
@@ -78,15 +87,24 @@ def _size(image, mask):
   sizes = []
   for path in (image, mask):
     try:
-      with Image.open(path) as opened:
-        turned = opened.getexif().get(0x0112, 1) >= 5
-        sizes.append(opened.size if turned else opened.size[::-1])
+      sizes.append(decode.shape_of(path))
     except OSError as e:
       raise errors.RunError(f"{path} is corrupt: {errors.first_line(e)}") from e
   if sizes[0] != sizes[1]:
     raise errors.UsageError(f"the mask {mask} is {sizes[1][1]}x{sizes[1][0]}, its image {sizes[0][1]}x{sizes[0][0]}: "
                             "they must be of one size")
   return sizes[0]
+
+
+def _broken(image, file):
+  """Whether an image and its mask cannot be used; both are decoded."""
+  try:
+    _size(image, file)
+    _image(image, 0, "crop")
+    mask(file)
+  except (errors.UsageError, errors.RunError):
+    return True
+  return False
 
 
 def _read(pairs, size, fit, rows):

@@ -1,5 +1,6 @@
 """Detection on a pretrained encoder: FCOS (Tian et al., 2019), one stage and no anchors, on a pyramid of its stages."""
 
+import importlib.util
 import math
 from typing import Any
 
@@ -192,7 +193,9 @@ def chosen(z):
 
 
 def prepare(config, train, test):
-  """Fills in the number of classes."""
+  """Fills in the number of classes; a UsageError where there are no boxes, or nothing to judge them with."""
+  if importlib.util.find_spec("pycocotools") is None:        # before the training, not after it
+    raise errors.UsageError("average precision needs pycocotools: pip install 'sslx[detect]'")
   for s in (train, test):
     if not {"boxes", "classes"} <= s.batch([0]).keys():
       raise errors.UsageError(f"the data {s.name} hold no boxes: detection reads boxes:PATH")

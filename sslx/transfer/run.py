@@ -62,6 +62,7 @@ def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log
   if not c.method.get("weights"):
     raise errors.UsageError("no pretrained encoder was named: give --from RUN, or source from Python")
   stages.parse(c.method.strategy)
+  check_channels(c)
   labelled, test, used = inputs.load(c, "train"), inputs.load(c, "test"), positions(c)
   task, path = importlib.import_module(c.method.name), pathlib.Path(workdir) / "transfer.json"
   task.prepare(c, labelled, test)
@@ -81,6 +82,14 @@ def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log
     if first and used is not None:
       split.write(path.with_name("labelled.txt"), used)
   return record
+
+
+def check_channels(config):
+  """A UsageError, before any data are read, where the encoder sees one channel and the images will have three."""
+  if str(config.data.name).startswith(("masks:", "boxes:")):
+    if checkpoint.read_spec(config.method.source)["shape"][-1] == 1:
+      raise errors.UsageError(f"the encoder in {config.method.source} reads grey images, and {config.data.name} is read "
+                              "in colour: pretrain with data.channels=3")
 
 
 def decided(config, labelled, path):

@@ -159,13 +159,16 @@ def measure(predict, train, test, options):
   """
   tables = np.concatenate([confusions(predict(part["image"]).argmax(-1), part["mask"], options.num_classes,
                                       options.ignore) for part in data.parts(test, PART)])          # [N, K, K]
+  known = np.arange(options.num_classes) != options.ignore   # no pixel is of the ignored class: it has no IoU
+  iou_ = lambda table: iou(table)[known]
   whole, rng = tables.sum(0), np.random.default_rng(SEED)
   draws = rng.multinomial(len(tables), np.full(len(tables), 1 / len(tables)), BOOTSTRAPS)
-  means = [np.nanmean(iou(np.tensordot(d, tables, 1))) for d in draws]
-  names = test.class_names or range(len(whole))
-  return {"miou": float(np.nanmean(iou(whole))), "pixel_accuracy": float(np.trace(whole) / max(1, whole.sum())),
+  means = [np.nanmean(iou_(np.tensordot(d, tables, 1))) for d in draws]
+  names = dict(enumerate(test.class_names or ()))
+  return {"miou": float(np.nanmean(iou_(whole))), "pixel_accuracy": float(np.trace(whole) / max(1, whole.sum())),
           "examples": len(test), "standard_error": float(np.std(means, ddof=1)),
-          "classes": {str(n): float(v) for n, v in zip(names, iou(whole), strict=False) if np.isfinite(v)}}
+          "classes": {str(names.get(i, i)): float(v) for i, v in zip(np.flatnonzero(known), iou_(whole), strict=True)
+                      if np.isfinite(v)}}
 
 
 def pictures(batch, outputs, options):

@@ -76,11 +76,12 @@ def test_boxes_go_with_the_size(folders):
 
 @pytest.mark.parametrize(("change", "said"), [
     (lambda d: d["annotations"][0].update(bbox=[3, 3, 0, 5]), "a box of 00.png has no area"),
-    (lambda d: d["annotations"][0].update(category_id=99), "a box of 00.png is of class -1, of 2"),
+    (lambda d: d["annotations"][0].update(category_id=99), "00.png is of the class id 99; there are red, blue"),
     (lambda d: d["images"][0].update(file_name="lost.png"), "names the image lost.png, which is in none of"),
     (lambda d: d.update(images=[], annotations=[]), "there are no images in"),
     (lambda d: d.pop("categories"), "not in COCO's format"),
-    (lambda d: d["annotations"][0].update(image_id=5), "not in COCO's format")])
+    (lambda d: d["annotations"][0].update(image_id=5), "has a box of the image 5, which is not among its images"),
+    (lambda d: d["images"][0].update(height=48, width=64), "says that 00.png is 64x48, and it is 32x24")])
 def test_bad_annotations_are_one_line(folders, tmp_path, change, said):
   shutil.copytree(folders / "coco", tmp_path / "coco")
   content = json.loads((tmp_path / "coco/train.json").read_text())
@@ -88,11 +89,55 @@ def test_bad_annotations_are_one_line(folders, tmp_path, change, said):
   (tmp_path / "coco/train.json").write_text(json.dumps(content))
   with pytest.raises(errors.UsageError, match=said):
     data.load(f"boxes:{tmp_path}/coco")
-  if "a box of" in said:
+  if "no area" in said or "id 99" in said:
     kept = data.load(f"boxes:{tmp_path}/coco", on_error="skip")
     assert kept.skipped == 1 and kept[0]["classes"].tolist() == [1, -1]
+  if "which is in none" in said or "says that" in said:
+    kept = data.load(f"boxes:{tmp_path}/coco", on_error="skip")
+    assert kept.skipped == 1 and len(kept) == 11
   with pytest.raises(errors.UsageError, match="has no train part"):
     data.load(f"boxes:{tmp_path}")
+
+
+def test_classes_of_the_test_part_are_matched_by_name(folders, tmp_path):
+  shutil.copytree(folders / "coco", tmp_path / "coco")
+  content = json.loads((tmp_path / "coco/test.json").read_text())
+  content["categories"] = [{"id": 3, "name": "red"}, {"id": 1, "name": "blue"}]          # in another order
+  for a in content["annotations"]:
+    a["category_id"] = {7: 1}.get(a["category_id"], a["category_id"])
+  (tmp_path / "coco/test.json").write_text(json.dumps(content))
+  wanted, found = (data.load(f"boxes:{p}/coco", split="test") for p in (folders, tmp_path))
+  assert found.class_names == ("red", "blue") and found.fingerprint == wanted.fingerprint
+  content["categories"][0]["name"] = "green"
+  (tmp_path / "coco/test.json").write_text(json.dumps(content))
+  with pytest.raises(errors.UsageError, match=r"is of the class green; there are red, blue \(and 11 more\)"):
+    data.load(f"boxes:{tmp_path}/coco", split="test")
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ("0 0.25 0.5 0.5 0.5 0.75 0.25 0.5 0.5", None), ("0 0.25 0.5 0.5 0.5 0.9", "5 numbers after the class"),
+    ("0 0.25 0.5", "2 numbers after the class"), ("0 12 9 8 7", "in shares of the image from 0 to 1 .7 to 12 are no")])
+def test_lines_of_yolo(folders, tmp_path, line, said):
+  shutil.copytree(folders / "yolo", tmp_path / "yolo")
+  (tmp_path / "yolo/labels/train/00.txt").write_text(line)
+  if said:
+    with pytest.raises(errors.UsageError, match=said):
+      data.load(f"boxes:{tmp_path}/yolo")
+  else:                                                      # a polygon
+    found = data.load(f"boxes:{tmp_path}/yolo")[0]
+    np.testing.assert_allclose(found["boxes"][0], [0.25 * 32, 0.25 * 24, 0.75 * 32, 0.5 * 24])
+
+
+def test_corrupt_images_are_left_out_when_asked(folders, tmp_path):
+  for kind in ("coco", "yolo"):
+    shutil.copytree(folders / kind, tmp_path / kind)
+    file = tmp_path / kind / "images/train/03.png"
+    file.write_bytes(file.read_bytes()[:200])                # its head is whole
+    kept = data.load(f"boxes:{tmp_path}/{kind}", on_error="skip")
+    assert kept.skipped == 1 and len(kept) == 11
+    file.write_bytes(b"nothing")
+    with pytest.raises(errors.UsageError, match="03.png is corrupt"):
+      data.load(f"boxes:{tmp_path}/{kind}")
 
 
 def corners(n, side=40):
@@ -214,4 +259,7 @@ def test_data_without_boxes_are_refused(tmp_path):
   source = exported(tmp_path / "source", "own.encoder", shape=(8, 8, 1))[0]
   c = config.override(config.load("configs/transfer/detect.py:tiny"), ["--config.data.name=digits"])
   with pytest.raises(errors.UsageError, match="hold no boxes: detection reads boxes:PATH"):
+    transfer.transfer(c, tmp_path / "run", source=source)
+  c.data.name = "boxes:nowhere"
+  with pytest.raises(errors.UsageError, match="reads grey images, and boxes:nowhere is read in colour"):
     transfer.transfer(c, tmp_path / "run", source=source)

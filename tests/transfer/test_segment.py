@@ -1,5 +1,6 @@
 """Segmentation: masks from folders, warped with their images, measured as NumPy does, trained and shown."""
 
+import dataclasses
 import json
 import shutil
 
@@ -99,6 +100,27 @@ def test_what_is_wrong_with_a_folder(tmp_path, how, says):
   c.data.name = f"masks:{path}"
   with pytest.raises(errors.UsageError, match=says):
     segment.prepare(c, inputs.load(c, "train"), inputs.load(c, "test"))
+
+
+@pytest.mark.parametrize("how", ["size", "lost", "colour", "corrupt"])
+def test_what_is_wrong_is_left_out_when_asked(tmp_path, how):
+  path = broken(tmp_path / "set", how)
+  if how == "corrupt":
+    file = path / "train/images/02.png"
+    file.write_bytes(file.read_bytes()[:100])
+  found = data.load(f"masks:{path}", on_error="skip")
+  assert len(found) == 9 and found.skipped == 1 and not any("02.png" in p for p in found.paths)
+
+
+def test_the_ignored_class_has_no_iou():
+  truth = np.array([[[0, 0, 1, 2]]], np.uint8)               # class 1 is ignored, and sometimes found
+  guess = np.array([[[0, 1, 1, 2]]])
+  test = data.from_array("masks", np.zeros((1, 1, 4, 3), np.uint8))
+  test = dataclasses.replace(test, read=lambda rows: {"image": np.zeros((len(rows), 1, 4, 3)), "mask": truth[rows]},
+                             class_names=("a", "void", "c"))
+  options = config.ConfigDict({"num_classes": 3, "ignore": 1})
+  found = segment.measure(lambda x: np.eye(3)[guess], None, test, options)
+  assert found["classes"] == {"a": 0.5, "c": 1.0} and found["miou"] == 0.75
 
 
 def test_masks_go_with_their_images():
