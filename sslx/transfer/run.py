@@ -86,10 +86,10 @@ def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log
 
 def check_channels(config):
   """A UsageError, before any data are read, where the encoder sees one channel and the images will have three."""
-  if str(config.data.name).startswith(("masks:", "boxes:")):
-    if checkpoint.read_spec(config.method.source)["shape"][-1] == 1:
-      raise errors.UsageError(f"the encoder in {config.method.source} reads grey images, and {config.data.name} is read "
-                              "in colour: pretrain with data.channels=3")
+  name, source = str(config.data.name), config.method.source
+  if name.startswith(("masks:", "boxes:")) and checkpoint.read_spec(source)["shape"][-1] == 1:
+    raise errors.UsageError(f"the encoder in {source} reads grey images, and {name} is read in colour: pretrain with "
+                            "data.channels=3")
 
 
 def decided(config, labelled, path):
