@@ -45,12 +45,14 @@ def parser():
                  "configs/transfer/classify.py:digits")
   p.add_argument("--from", required=True, dest="source", metavar="RUN", help="workdir of the pretraining run, its "
                  "encoder's folder or that of a checkpoint")
-  p.add_argument("--workdir", required=True, metavar="DIR", help="folder of this run, made if need be")
+  p.add_argument("--workdir", metavar="DIR", help="folder of this run, made if need be")
   p.add_argument("--strategy", metavar="S", help="linear (encoder frozen), freeze=K (its first K stages frozen), "
                  "finetune, copy=K (only the first K stages pretrained), copy_freeze=K (and frozen), scratch, or auto "
                  "(default: method.strategy)")
   p.add_argument("--no-scratch", action="store_true", help="leave out the comparison with random weights")
   p.add_argument("--scratch-lr", type=float, metavar="X", help="peak learning rate from scratch (default: optim.lr)")
+  p.add_argument("--extend", metavar="total_steps=N", help="take a run past its planned end")
+  p.add_argument("--show", action="store_true", help="print the config and exit")
 
   p = command("evaluate", "Evaluate the encoder of a run, beside a random one and the raw data: writes "
               "DIR/evaluation.json.")

@@ -46,15 +46,20 @@ def pretrain(args):
     return
   if not args.workdir:
     raise errors.UsageError("pretrain needs --workdir DIR, the folder of the run")
-  extend = None
-  if args.extend:
-    key, _, value = args.extend.partition("=")
-    if key != "total_steps" or not value.isdigit():
-      raise errors.UsageError(f"--extend takes total_steps=N, not {args.extend}")
-    extend = {"total_steps": int(value)}
+  extend = extended(args)
   from sslx import log, train
   train.train(config, args.workdir, extend=extend)
   log.say(f"done: the encoder is in {args.workdir}/encoder; next: sslx evaluate --workdir {args.workdir}")
+
+
+def extended(args):
+  """{"total_steps": N} of --extend, or None."""
+  if not args.extend:
+    return None
+  key, _, value = args.extend.partition("=")
+  if key != "total_steps" or not value.isdigit():
+    raise errors.UsageError(f"--extend takes total_steps=N, not {args.extend}")
+  return {"total_steps": int(value)}
 
 
 def transfer(args):
@@ -65,7 +70,13 @@ def transfer(args):
   config = configs.override(transfers.onto(configs.load(args.config), args.source), args.overrides)
   if args.strategy:
     config.method.strategy = args.strategy
-  result = transfers.transfer(config, args.workdir, scratch=not args.no_scratch, scratch_lr=args.scratch_lr)
+  if args.show:
+    print(config)
+    return
+  if not args.workdir:
+    raise errors.UsageError("transfer needs --workdir DIR, the folder of the run")
+  result = transfers.transfer(config, args.workdir, scratch=not args.no_scratch, scratch_lr=args.scratch_lr,
+                              extend=extended(args))
   table = Table("measure", *result["runs"])
   for name, values in transfers.rows(result):
     table.add_row(name, *("" if v is None else f"{v:.3f}" for v in values.values()))
@@ -86,6 +97,8 @@ def evaluate(args):
   from sslx import evaluate as evaluation, frozen, log
   encoder = encoder_of(args)
   names = args.data or [None, *encoder.spec["config"]["evaluate"].get("data", ())]
+  for name in dict.fromkeys(names) if len(names) > 1 else ():            # all are there, before the first is embedded
+    frozen.load_data(encoder, name, "test")
   for name in dict.fromkeys(names):
     result = frozen.evaluate(encoder, args.workdir, protocols=tuple(p for p in args.protocols.split(",") if p),
                              data=name, train=args.train, test=args.test)

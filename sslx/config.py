@@ -172,8 +172,8 @@ def override(config, arguments):
   for n, (key, value) in enumerate(pairs):
     if key not in allowed:
       raise errors.unknown("config key", key, allowed)
-    if isinstance(allowed[key], tuple) and not value.startswith("("):                    # 128,64 or knn,linear
-      items = [i.strip() for i in value.split(",") if i.strip()]
+    if isinstance(allowed[key], tuple) and not value.startswith("("):         # 128,64 or knn,linear, also in brackets
+      items = [i.strip() for i in value.removeprefix("[").removesuffix("]").split(",") if i.strip()]
       words = any(isinstance(i, str) for i in allowed[key]) or key == "evaluate.data"
       pairs[n] = key, f"({''.join((repr(i) if words else i) + ',' for i in items)})"
   values = flags.FlagValues()

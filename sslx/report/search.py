@@ -11,6 +11,8 @@ from sslx.data import decode
 from sslx.evaluate.knn import nearest
 from sslx.report import looks
 
+SAMPLE = 8                   # images that are embedded again, to see whether an index is of this encoder
+
 
 def write(workdir, images, *, data=None, split="train", index=None, k=12, step=None, out=None):
   """Writes a page with the k nearest images, by cosine, to each of the image files, and returns its path.
@@ -35,7 +37,7 @@ def write(workdir, images, *, data=None, split="train", index=None, k=12, step=N
   queries = [opened(path) for path in images]
   source = frozen.load_data(encoder, data, split)
   x = evaluate.embed(encoder, queries)
-  bank = embeddings(encoder, source) if index is None else stored(index, len(source), x.shape[1])
+  bank = embeddings(encoder, source) if index is None else stored(index, encoder, source)
   cosines, rows = nearest(x, bank, k)
   found = source.batch(rows.reshape(-1))["image"].reshape(*rows.shape, *source.shape)
   report.save(out, "search.html.jinja", workdir=str(workdir), name=source.name, split=split, count=len(source),
@@ -62,19 +64,24 @@ def embeddings(encoder, source):
   return np.concatenate([evaluate.embed(encoder, part["image"]) for part in datasets.parts(source, frozen.IMAGES)])
 
 
-def stored(path, count, width):
-  """The features [N, D] in a file of `sslx embed`, checked to be of so many images and so wide."""
+def stored(path, encoder, source):
+  """The features [N, D] in a file of `sslx embed`, checked to be this encoder's of this Source, by SAMPLE of them."""
   try:
     with np.load(path, allow_pickle=False) as file:
       bank = file["embeddings"]
   except FileNotFoundError:
     raise errors.UsageError(f"there is no {path}: `sslx embed --workdir DIR --split SPLIT --out {path}` writes it"
                             ) from None
-  except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as e:
+  except (KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as e:      # TypeError: a lone .npy
     raise errors.UsageError(f"{path} is not what `sslx embed` writes: {errors.first_line(e)}") from e
-  if bank.shape != (count, width):
+  some = np.unique(np.linspace(0, len(source) - 1, SAMPLE).astype(int))
+  wanted = evaluate.embed(encoder, source.batch(some)["image"])
+  if bank.shape != (len(source), wanted.shape[1]):
     raise errors.UsageError(f"{path} holds embeddings {list(bank.shape)}; these data and this encoder need "
-                            f"{[count, width]}: give the --data and --split that it is of")
+                            f"{[len(source), wanted.shape[1]]}: give the --data and --split that it is of")
+  if not np.allclose(bank[some], wanted, rtol=0.01, atol=0.01 * np.abs(wanted).max()):
+    raise errors.UsageError(f"{path} holds embeddings of another encoder, or of other images: write it again with "
+                            "`sslx embed`, or give the --data and --split that it is of")
   return bank
 
 

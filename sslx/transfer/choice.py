@@ -21,13 +21,13 @@ def choose(config, labelled):
   """{"strategy", "layer", "why", "nearness", "labels_per_class"} for the task of a config and its labelled Source."""
   record = checkpoint.load_encoder(config.method.source)
   classes = len(np.unique(labelled.labels)) if labelled.labels is not None else 1
-  share = len(labelled) / classes
+  share, unit = len(labelled) / classes, "labels a class" if classes > 1 else "labelled images"
   try:
     near, note = nearness(record, pretraining(record), labelled, config.seed), ""
   except (errors.UsageError, errors.RunError) as e:
     near, note = 0.0, f" (taken as different: {errors.first_line(e).rstrip('.')})"
   strategy, layer = decide(share >= PLENTY, near >= SIMILAR, stages.count(record.variables["params"]))
-  why = (f"{share:.0f} labels a class are {'many' if share >= PLENTY else 'few'} (from {PLENTY} on they are many), and "
+  why = (f"{share:.0f} {unit} are {'many' if share >= PLENTY else 'few'} (from {PLENTY} on they are many), and "
          f"the images are {'similar to' if near >= SIMILAR else 'different from'} those of the pretraining: {near:.0%} "
          f"of what held-back pretraining images reach fall among them (similar from {SIMILAR:.0%} on){note}")
   return {"strategy": strategy, "layer": layer, "why": why, "nearness": near, "labels_per_class": share}

@@ -41,7 +41,7 @@ def onto(config, source):
   return c.lock()
 
 
-def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log_to=None):
+def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log_to=None, extend=None):
   """Trains and tests the task of `config` in the folder `workdir`; returns what it writes to workdir/transfer.json.
 
   Args:
@@ -52,6 +52,7 @@ def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log
       no part of the task.
     scratch_lr: its peak learning rate, where it shall not be the run's own.
     log_to: called with every record of the run's log.
+    extend: {"total_steps": N} takes the run, and the one from scratch, past their planned end.
 
   Returns:
     {"task", "strategy", "source", "choice": why "auto" chose that, "labels": N, "runs": {strategy: measures}}.
@@ -76,7 +77,7 @@ def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log
     run = c if first else from_scratch(c, scratch_lr)
     folder = path.parent if first else path.parent / SCRATCH
     log.say(f"{strategy}: {folder}")
-    train.train(run, folder, log=log_to if first else None)
+    train.train(run, folder, log=log_to if first else None, extend=extend)
     record["runs"][strategy] = task.measure(predictor(folder), labelled, test, run.method)
     checkpoint.write_json(path, record)
     if first and used is not None:

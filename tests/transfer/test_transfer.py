@@ -91,7 +91,11 @@ def test_the_command_and_its_report(source, tmp_path, capsys):
   assert cli.main(["report", "--workdir", str(tmp_path / "run")]) == 0
   page = (tmp_path / "run" / "report.html").read_text()
   assert "transfer report" in page and "nothing is tested yet" in page and "sslx transfer --config FILE" in page
+  assert cli.main([*command, "--strategy", "linear", "--no-scratch", "--extend", "total_steps=8"]) == 0
+  assert checkpoint.load_encoder(tmp_path / "run").spec["step"] == 8
   capsys.readouterr()
+  assert cli.main([*command[:5], "--show"]) == 0 and "strategy: " in capsys.readouterr().out
+  assert cli.main(command[:5]) == 2 and "transfer needs --workdir" in capsys.readouterr().err
   for more, says in ((["--strategy", "finetune"], "holds another run: method.strategy was 'linear', is 'finetune'"),
                      (["--strategy", "fine"], "did you mean finetune"), (["--config.method.mixin=1"], "method.mixup"),
                      (["--strategy", "linear", "--config.method.layer=stage9"], "unknown layer 'stage9'"),
