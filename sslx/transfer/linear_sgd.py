@@ -64,8 +64,7 @@ def make(encoder, *, source="", weights="", strategy="linear", blocks=0, rates=R
     reads: what the encoder does, image, text, audio or video; a run fills it in.
     aug: (key, image) -> view; each image is seen once a step. Other data are seen as they are.
   """
-  if stages.parse(strategy)[0] != "linear":
-    raise errors.UsageError(f"linear_sgd is of a frozen encoder: its strategy is linear, not {strategy}")
+  check_strategy(strategy)
   if not rates or min(rates) <= 0 or not 0 <= held < 1:
     raise errors.UsageError(f"rates={rates}, held={held}: give rates above 0, and a share of the examples from 0 to 1")
   net = Probes(encoder, num_classes, len(rates), blocks)
@@ -90,6 +89,12 @@ def make(encoder, *, source="", weights="", strategy="linear", blocks=0, rates=R
                          reads=(reads, "label", "index"), show=show)
 
 
+def check_strategy(strategy):
+  """A UsageError for an encoder that moves."""
+  if stages.parse(strategy)[0] != "linear":
+    raise errors.UsageError(f"linear_sgd is of a frozen encoder: its strategy is linear, not {strategy}")
+
+
 def chooses(number, held):
   """The positions of the training examples, of so many, that choose the rate: the same ones whatever the seed."""
   count = round(held * number)
@@ -98,6 +103,7 @@ def chooses(number, held):
 
 def prepare(config, train, test):
   """A UsageError where there are no labels, or where an optimizer would not give each head its rate."""
+  check_strategy(config.method.strategy)                     # before "auto" is decided
   classify.prepare(config, train, test)
   c = config.optim
   if c.name != "sgd" or c.weight_decay or c.clip:
