@@ -123,7 +123,8 @@ def test_the_command_its_report_and_resuming(source, tmp_path, capsys):
     transfer.transfer(c, tmp_path / "again", log_to=stop)
   assert transfer.transfer(c, tmp_path / "again") == found
   assert all(map(np.array_equal, leaves(tmp_path / "run"), leaves(tmp_path / "again")))
-  for more, says in (("--strategy=finetune", "strategy is linear"), ("--strategy=auto", "is linear, not auto"), ("--config.optim.weight_decay=0.1", "for SGD"),
+  for more, says in (("--strategy=finetune", "strategy is linear"), ("--strategy=auto", "is linear, not auto"),
+                     ("--config.optim.weight_decay=0.1", "for SGD"),
                      ("--config.method.blocks=4", "are of a ViT"), ("--config.method.rates=0", "rates above 0")):
     assert cli.main([*command, str(tmp_path / "other"), *FEW, more]) == 2
     assert says in capsys.readouterr().err.strip().splitlines()[-1]
