@@ -187,13 +187,16 @@ def override(config, arguments):
 
 
 def onto(c, spec, where):
-  """Gives `c` the encoder of the record `spec`, found in `where`, and colour to grey images where that reads colour."""
+  """Gives `c` the encoder of the record `spec`, found in `where`, its tokenizer, and colour to grey images if it needs
+  that."""
   from sslx import encoders
   if not spec["encoder"]:
     raise errors.UsageError(f"the encoder in {where} is an object of a user's own: start from it in Python")
   c.encoder = encoders.options(**{k: tuple(v) if isinstance(v, list) else v for k, v in spec["encoder"].items()})
-  image = spec.get("data", {}).get("key", "image") == "image"
-  c.data.channels = 3 if image and spec["shape"][2] == 3 else 0
+  key = spec.get("data", {}).get("key", "image")
+  c.data.channels = 3 if key == "image" and spec["shape"][2] == 3 else 0
+  if key == "text":
+    c.data.tokenizer = spec["config"]["data"].get("tokenizer", c.data.tokenizer)
 
 
 FREE = ("mesh", "checkpoint", "log", "evaluate", "stop", "data.name", "data.workers",

@@ -38,7 +38,9 @@ def coder(name="bytes"):
     raise errors.UsageError(f"{name} is no file of the tokenizers library: {errors.first_line(e)}") from e
   words = [None] + [found.id_to_token(i) for i in range(found.get_vocab_size())]
   pieces = any((w or "").startswith("##") for w in words)    # WordPiece marks what goes on, others what begins
-  starts = np.array([bool(w) and (not w.startswith("##") if pieces else w[0] in "ĠĊĉč▁") for w in words])
+  begins = [bool(w) and w[0] in "ĠĊĉč▁" for w in words]      # where nothing is marked every id is a word
+  starts = np.array([bool(w) and (not w.startswith("##") if pieces or not any(begins) else b)
+                     for w, b in zip(words, begins, strict=True)])
   return Coder(len(words), functools.partial(_encoded, found, name), functools.partial(_decoded, found), starts)
 
 

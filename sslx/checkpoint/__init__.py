@@ -11,11 +11,13 @@ A workdir holds
 from sslx.checkpoint.encoder import (
   Encoder as Encoder,
   blank as blank,
+  check_fit as check_fit,
   export_encoder as export_encoder,
   load_encoder as load_encoder,
   of as of,
   random_encoder as random_encoder,
   read_spec as read_spec,
+  recorded as recorded,
   spec_of as spec_of,
 )
 from sslx.checkpoint.files import (

@@ -15,7 +15,7 @@ import orbax.checkpoint as ocp
 from sslx import encoders, errors, methods
 from sslx.checkpoint.files import read_json, write_json
 from sslx.checkpoint.states import METADATA, Checkpoints, folders, record_of, restore_folder, run_of
-from sslx.checkpoint.tensors import nested, read_safetensors
+from sslx.checkpoint.tensors import flat, nested, read_safetensors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,9 @@ def load_encoder(path, *, step=None, module=None, read="h"):
   path = pathlib.Path(path)
   if path.is_file():
     arrays, spec = _file(path)
-    return Encoder(module or _module(spec), nested(arrays), tuple(spec["shape"]), spec)
+    module = module or recorded(path, spec)
+    check_fit(path, arrays, module, spec)
+    return Encoder(module, nested(arrays), tuple(spec["shape"]), spec)
   folder = path if (path / "spec.json").exists() else path / "encoder"
   newest = max((int(p.name) for p in folders(path)), default=0)
   spec = read_json(folder / "spec.json") if step is None and (folder / "spec.json").exists() else None
@@ -127,10 +129,37 @@ def random_encoder(encoder, seed=None):
 def _file(path):
   """(variables by name, spec) of a file that we exported."""
   arrays, spec = read_safetensors(path) if path.suffix == ".safetensors" else ({}, None)
-  if (spec or {}).get("layout") != "sslx":
+  if not isinstance(spec, dict) or spec.get("layout") != "sslx":
     raise errors.UsageError(f"{path} is not in our layout: `sslx import {path} --encoder NAME --workdir DIR` makes a "
                             "workdir of it")
   return arrays, spec
+
+
+def recorded(path, record):
+  """The module of the record in a file of weights: a built-in one, for no code is run that a file names."""
+  wanted = ("encoder", "shape", "config", "data", "layout")
+  if not isinstance(record, dict) or any(k not in record for k in wanted) or "name" not in (record["encoder"] or {}):
+    raise errors.UsageError(f"the record in {path} is not whole: one of ours has {', '.join(wanted)}, and a name "
+                            "of the encoder")
+  name, options = methods.split(record["encoder"])
+  if name not in encoders.names():
+    raise errors.UsageError(f"{path} names the encoder {name}, which is none of sslx's: what a file names is not run; "
+                            "if it is yours, load_encoder(path, module=that_module)")
+  return encoders.make(name, **options)
+
+
+def check_fit(path, arrays, module, record):
+  """A UsageError where {name: array} are not the variables of a module."""
+  tree = jax.eval_shape(module.init, jax.random.key(0), blank(record["shape"], reads(record)))
+  wanted = {k: v.shape for k, v in flat(tree).items()}
+  wrong = [f"{k} is {list(arrays[k].shape)}, not {list(s)}" for k, s in wanted.items() if k in arrays
+           and arrays[k].shape != s]
+  missing, unused = sorted(set(wanted) - set(arrays)), sorted(set(arrays) - set(wanted))
+  found = [f"{text}{keys[0]}" + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
+           for text, keys in (("", wrong), ("missing: ", missing), ("not used: ", unused)) if keys]
+  if found:
+    raise errors.UsageError(f"{path} does not fit the encoder {record['encoder']['name']} of its record: "
+                            f"{'; '.join(found)}")
 
 
 def _from_checkpoint(path, step, module, read):

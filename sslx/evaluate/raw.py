@@ -20,6 +20,8 @@ def raw(examples, encoder):
   form = FORMS[reads(encoder)]
   if form is log_mel:
     form = functools.partial(log_mel, picture=getattr(encoder.module, "picture", None))
+  if form is counts:
+    form = functools.partial(counts, vocab=getattr(encoder.module, "vocab", 1024))
   return np.asarray(form(np.asarray(fraction(taken(examples, encoder)[0]))), np.float32)
 
 
@@ -36,9 +38,9 @@ def pixels(images, shape, fit="crop"):
   return x / np.float32(np.iinfo(x.dtype).max) if np.issubdtype(x.dtype, np.integer) else x
 
 
-def counts(tokens):
-  """Text [N, T] -> how often each token is there, as a share of the text: [N, 1 + the largest token below 1024]."""
-  width = 1 + min(int(tokens.max()), 1023)
+def counts(tokens, vocab):
+  """Text [N, T] -> how often each of `vocab` tokens, the first 1024 at most, is there, as a share of the text."""
+  width = min(vocab, 1024)
   seen = np.stack([np.bincount(row[(row > 0) & (row < width)], minlength=width) for row in tokens])
   return seen / np.maximum(seen.sum(1, keepdims=True), 1)
 

@@ -13,8 +13,8 @@ def of(module):
   """The table's module for an encoder; a UsageError for one of the user's own."""
   found = next((a for a in ALL if isinstance(module, a.MODULE)), None)
   if found is None:
-    raise errors.UsageError(f"there is no table for {type(module).__name__}, an encoder of your own: export it with "
-                            "--to safetensors or stablehlo")
+    raise errors.UsageError(f"there is no table for {type(module).__name__}, which those libraries do not have: export "
+                            "it with --to safetensors or stablehlo")
   return found
 
 

@@ -38,12 +38,15 @@ def import_weights(path, workdir, *, encoder=None, source=None, size=0, options=
   free(workdir)
   arrays, record = files.read(path)
   if record:
+    checkpoint.recorded(path, record)                       # no code is run that it names
     origin = record
     encoder, own = record["encoder"]["name"], {k: v for k, v in record["encoder"].items() if k != "name"}
     options, size = own | (options or {}), size or record["shape"][0]
     if record["layout"] == "sslx":
-      return keep(workdir, path, encoders.make(encoder, **options), checkpoint.nested(arrays), record["shape"], encoder,
-                  options, data, {"layout": "sslx"}, origin)
+      module = encoders.make(encoder, **options)
+      checkpoint.check_fit(path, arrays, module, record)
+      return keep(workdir, path, module, checkpoint.nested(arrays), record["shape"], encoder, options, data,
+                  {"layout": "sslx"}, origin)
   else:
     origin, arrays = None, sources.plain(arrays)
   if not encoder:
@@ -60,7 +63,8 @@ def import_weights(path, workdir, *, encoder=None, source=None, size=0, options=
           for k, a in theirs.items()}
   ours = architectures.together(to_ours(rows, wide), module)
   used = {k for row in rows for k in row.theirs}
-  counters = {row.counter: int(theirs[row.theirs[0]]) for row in rows if row.counter and row.theirs[0] in theirs}
+  counters = {row.counter: int(theirs[row.theirs[0]].ravel()[0]) for row in rows
+              if row.counter and row.theirs[0] in theirs}
   beside = sorted(k for k in arrays if not k.startswith(prefix)) if prefix else []
   found = {"from": source, "layout": layout, "prefix": prefix, "keys": len(used & set(theirs)),
            "heads": sorted(set(theirs) - used), "beside": beside, "counters": counters}
@@ -106,7 +110,11 @@ def find(path, arrays, encoder, table, source, prefix):
 def image_shape(table, module, layout, theirs, size):
   """(H, W, C) of the images, with as many channels as the first convolution reads."""
   stem = next(iter(table.rows(module, layout, (size, size, 3))))
-  return size, size, stem.into(theirs[stem.theirs[0]])[0].shape[2]
+  first = theirs[stem.theirs[0]]
+  try:
+    return size, size, stem.into(first)[0].shape[2]
+  except (ValueError, IndexError):
+    raise errors.UsageError(f"{stem.theirs[0]} is {list(first.shape)}: that is no kernel over images") from None
 
 
 def fitting(table, layout, options, theirs, head, size=224):

@@ -11,22 +11,23 @@ from sslx import errors
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 RUN = ("import pathlib, jax.export; encoder = jax.export.deserialize(pathlib.Path(FILE).read_bytes()); "
-       "z = encoder.call(images)")
+       "z = encoder.call(examples)")
 
 
 def export(encoder, out):
   """Writes the serialised program to `out`; returns {"program": how its input is made and how it is run}.
 
-  images [b, H, W, C], float32 in [0, 1] and any number b of them -> the representation [b, D].
+  Any number b of examples, images [b, H, W, C] or what else the encoder reads -> the representation [b, D].
   """
   try:
     import flatbuffers  # noqa: F401
   except ImportError:
     raise errors.UsageError("jax.export writes its files with flatbuffers: `pip install flatbuffers`") from None
   out, shape = pathlib.Path(out), encoder.shape
-  images = jax.ShapeDtypeStruct(jax.export.symbolic_shape(f"b, {', '.join(map(str, shape))}"), jnp.float32)
+  dtype = jnp.int32 if encoder.reads == "text" else jnp.float32
+  examples = jax.ShapeDtypeStruct(jax.export.symbolic_shape(f"b, {', '.join(map(str, shape))}"), dtype)
   forward = jax.jit(lambda x: encoder.module.apply(encoder.variables, x, train=False))
-  program = jax.export.export(forward, platforms=PLATFORMS)(images)
+  program = jax.export.export(forward, platforms=PLATFORMS)(examples)
   part = out.with_name(f".{out.name}.part")
   try:
     part.write_bytes(program.serialize())
@@ -35,11 +36,21 @@ def export(encoder, out):
     part.unlink(missing_ok=True)
     raise errors.RunError(f"cannot write {out}: {e.strerror or e}") from e
   (width,) = program.out_avals[0].shape[1:]
-  fit = encoder.spec["config"]["data"]["fit"]
-  resize = {"crop": "the short side to the size, the middle kept", "squash": "both sides to the size"}[fit]
   return {"program": {
-      "input": {"shape": ["b", *shape], "dtype": "float32", "layout": "NHWC", "channels": "RGB" if shape[2] == 3 else
-                f"{shape[2]}", "range": [0, 1], "size": list(shape[:2]), "resize": f"{resize}, antialiased"},
+      "input": {"shape": ["b", *shape], "dtype": jnp.dtype(dtype).name, **made(encoder)},
       "output": {"shape": ["b", width], "dtype": str(program.out_avals[0].dtype)},
       "normalisation": "inside the program", "platforms": list(PLATFORMS), "needs": ["jax", "flatbuffers"],
       "calling_convention_version": program.calling_convention_version, "run": RUN}}
+
+
+def made(encoder):
+  """What else is to know of the program's input, by what the encoder reads."""
+  data, shape = encoder.spec["config"]["data"], encoder.shape
+  if encoder.reads == "text":
+    return {"tokens": f"ids of the tokenizer {data['tokenizer']}, 0 behind the end; of bytes, each byte plus 1"}
+  if encoder.reads == "audio":
+    return {"samples": f"mono, in [-1, 1], at {data['rate'] or 'the recordings own'} Hz"}
+  resize = {"crop": "the short side to the size, the middle kept", "squash": "both sides to the size"}[data["fit"]]
+  *_, height, width, channels = shape
+  return {"layout": "NTHWC" if encoder.reads == "video" else "NHWC", "range": [0, 1], "size": [height, width],
+          "channels": "RGB" if channels == 3 else f"{channels}", "resize": f"{resize}, antialiased"}

@@ -34,7 +34,8 @@ def make(encoder, *, context=0, temperature=0.8, top_p=0.95, tokenizer="bytes"):
     T = min(x.shape[1], context + 1 if context else x.shape[1])
     if T < 2:
       raise errors.UsageError("gpt needs examples of two tokens at least: set data.length")
-    first = jax.random.randint(rng, (len(x), 1), 0, x.shape[1] - T + 1)
+    room = jnp.maximum(jnp.sum(x != 0, 1, keepdims=True) - T, 0)                        # pieces end where texts do
+    first = jax.random.randint(rng, (len(x), 1), 0, room + 1)
     return {"text": jnp.take_along_axis(x, first + jnp.arange(T), 1)}
 
   def init(rng, batch):

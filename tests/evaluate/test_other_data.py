@@ -55,7 +55,8 @@ def test_long_texts_go_through_few_at_once():
 
 def test_counts_of_tokens():
   tokens = np.array([[3, 3, 1, 0], [2000, 0, 0, 0], [0, 0, 0, 0]], np.int32)
-  found = raw.counts(tokens)
+  found = raw.counts(tokens, 3000)
+  assert raw.counts(tokens[:1], 50).shape == raw.counts(tokens[2:], 50).shape == (1, 50)    # whatever a part holds
   assert found.shape == (3, 1024)
   np.testing.assert_allclose(found[0, [1, 3]], [1 / 3, 2 / 3])
   assert not found[1:].any()

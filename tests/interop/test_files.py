@@ -14,8 +14,8 @@ import pytest
 import safetensors.numpy
 
 import sslx
-from sslx import arguments, checkpoint, cli, config, encoders, interop
-from sslx.interop import architectures, resnet, vit
+from sslx import arguments, checkpoint, cli, config, encoders, errors, interop
+from sslx.interop import architectures, resnet, stablehlo, vit
 from sslx.interop.table import to_theirs
 
 RNG = np.random.default_rng(0)
@@ -250,6 +250,40 @@ def test_bad_files_and_words_are_one_line(kind, argv, code, says, tmp_path, caps
   assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(("change", "says"), [
+    (lambda a, r: r["encoder"].update(name="evil"), "names the encoder evil, which is none of sslx's"),
+    (lambda a, r: r["encoder"].update(name="os.abort"), "names the encoder os.abort, which is none of sslx's"),
+    (lambda a, r: r.pop("shape"), "the record in FILE is not whole"),
+    (lambda a, r: r["encoder"].update(width=8), "norm1/mean is [4], not [8] and 59 more"),
+    (lambda a, r: a.pop("params/stem_conv/kernel"), "missing: params/stem_conv/kernel"),
+    (lambda a, r: a.update(more=np.zeros(3)), "not used: more")])
+def test_files_of_our_own_that_were_tampered_with(workdir, tmp_path, capsys, monkeypatch, change, says):
+  interop.export_weights(workdir, "safetensors", path := tmp_path / "ours.safetensors")
+  arrays, record = checkpoint.read_safetensors(path)
+  change(arrays, record)
+  checkpoint.write_safetensors(path, arrays, record)
+  (tmp_path / "evil.py").write_text("raise SystemExit('it ran')")
+  monkeypatch.syspath_prepend(tmp_path)
+  assert cli.main(["import", str(path), "--workdir", str(tmp_path / "run")]) == 2
+  line, = capsys.readouterr().err.strip().splitlines()
+  assert says.replace("FILE", str(path)) in line and not (tmp_path / "run").exists()
+  with pytest.raises(errors.UsageError):
+    checkpoint.load_encoder(path)
+
+
+def test_odd_shapes_are_one_line(tmp_path, capsys):
+  arrays = state_dict()
+  arrays["bn1.num_batches_tracked"] = np.array([7])
+  safetensors.numpy.save_file(arrays, tmp_path / "one.safetensors")
+  argv = ["--encoder", "resnet10", "--size", "16", *OPTIONS]
+  assert cli.main(["import", f"{tmp_path}/one.safetensors", "--workdir", f"{tmp_path}/one", *argv]) == 0
+  arrays["conv1.weight"] = arrays["conv1.weight"].ravel()
+  safetensors.numpy.save_file(arrays, tmp_path / "flat.safetensors")
+  capsys.readouterr()
+  assert cli.main(["import", f"{tmp_path}/flat.safetensors", "--workdir", f"{tmp_path}/flat", *argv]) == 2
+  assert "conv1.weight is [" in capsys.readouterr().err
+
+
 def test_other_mistakes_are_one_line(weights, workdir, tmp_path, capsys, monkeypatch):
   (tmp_path / "a.pth").write_bytes(b"")
   monkeypatch.setitem(sys.modules, "torch", None)
@@ -307,11 +341,29 @@ def test_pytorch_files(weights, tmp_path, capsys):
     assert len(out) == 1 and says in out[0]
 
 
+@pytest.mark.parametrize(("key", "name", "options", "shape", "said"), [
+    ("text", "text_ti", {"width": 8, "heads": 2, "depth": 1}, (12,), {"dtype": "int32", "tokens": "bytes"}),
+    ("audio", "audio_resnet10", {"width": 4}, (4000,), {"dtype": "float32", "samples": "at 8000 Hz"}),
+    ("video", "frames_resnet10", {"width": 2, "stem": "small"}, (3, 8, 8, 3), {"layout": "NTHWC", "size": [8, 8]})])
+def test_stablehlo_of_what_is_no_image(key, name, options, shape, said, tmp_path):
+  pytest.importorskip("flatbuffers")
+  module = encoders.make(name, **options)
+  x = RNG.integers(1, 257, (2, *shape)).astype(np.int32) if key == "text" else RNG.random((2, *shape), np.float32)
+  variables = jax.jit(module.init)(jax.random.key(0), x)
+  data = {"tokenizer": "bytes", "rate": 8000, "fit": "crop"}
+  encoder = checkpoint.Encoder(module, variables, shape, {"data": {"key": key}, "config": {"data": data}})
+  program = stablehlo.export(encoder, tmp_path / "encoder.stablehlo")["program"]
+  assert all(v in program["input"][k] if isinstance(v, str) else program["input"][k] == v for k, v in said.items())
+  names = {"FILE": str(tmp_path / "encoder.stablehlo"), "examples": x}
+  exec(program["run"], names)
+  np.testing.assert_allclose(names["z"], features(encoder, x), rtol=1e-4, atol=1e-5)
+
+
 def test_stablehlo_gives_the_same_features_without_the_library(workdir, tmp_path):
   pytest.importorskip("flatbuffers")
   record = interop.export_weights(workdir, "stablehlo", tmp_path / "encoder.stablehlo")
   assert record["program"]["input"]["shape"] == ["b", 16, 16, 3] and record["program"]["output"]["shape"] == ["b", 32]
   x = RNG.random((3, 16, 16, 3), np.float32)
-  names = {"FILE": str(tmp_path / "encoder.stablehlo"), "images": x}
+  names = {"FILE": str(tmp_path / "encoder.stablehlo"), "examples": x}
   exec(record["program"]["run"], names)
   np.testing.assert_allclose(names["z"], features(sslx.load_encoder(workdir), x), rtol=1e-5, atol=1e-5)

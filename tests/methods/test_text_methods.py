@@ -105,6 +105,16 @@ def test_gpt_counts_what_numpy_counts(context):
   np.testing.assert_allclose(loss, np.mean(bits) * np.log(2), rtol=1e-5)
 
 
+def test_gpt_takes_its_pieces_from_the_text_not_from_behind_it():
+  ids = np.zeros((6, 200), np.int32)
+  for i, length in enumerate((5, 9, 10, 30, 199, 200)):
+    ids[i, :length] = np.arange(length) % 250 + 1
+  method = made("gpt", causal=True, context=9)
+  for seed in range(3):
+    x = np.asarray(method.views(jax.random.key(seed), {"text": ids})["text"])
+    assert x.shape == (6, 10) and (x != 0).sum(1).tolist() == [5, 9, 10, 10, 10, 10]
+
+
 @pytest.mark.parametrize("context, stride", [(8, 0), (8, 1), (5, 5), (40, 0)])
 def test_surprisal_counts_every_token_once(context, stride):
   """Against NumPy, a window for each token, for a net whose answer depends on all that it sees."""
