@@ -13,7 +13,7 @@ def main(argv=None):
   """Runs one command and returns its exit code; errors are one line on stderr."""
   argv = sys.argv[1:] if argv is None else list(argv)
   if str(pathlib.Path.cwd()) not in sys.path:
-    sys.path.insert(0, str(pathlib.Path.cwd()))              # dotted names are looked for here too
+    sys.path.append(str(pathlib.Path.cwd()))                 # dotted names are looked for here too, but last
   try:
     args, rest = arguments.parser().parse_known_args(argv)
     if args.command not in ("pretrain", "transfer") and rest:

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import sys
 
 import numpy as np
 import pytest
@@ -110,3 +111,10 @@ def test_wrong_evaluation(workdir, capsys):
 def test_debug_shows_the_traceback():
   with pytest.raises(Exception, match="nowhere"):
     cli.main(["evaluate", "--workdir", "nowhere", "--debug"])
+
+
+def test_files_in_the_folder_come_last(tmp_path, monkeypatch, capsys):
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(sys, "path", sys.path[:])
+  assert cli.main(["pretrain", "--config", CONFIG, "--show"]) == 0
+  assert sys.path[-1] == str(tmp_path)                       # a dotted name is found there, Python's own html is not
