@@ -143,7 +143,9 @@ def parser():
                  "subwords from; any set with labels, to split")
   p.add_argument("--labels", metavar="L", help="split: 10%% or 5, of each class, as data.labels would draw them")
   p.add_argument("--seed", type=int, default=0, metavar="N", help="split: the seed of the draw (default: 0)")
-  p.add_argument("--vocab", type=int, default=4096, metavar="N", help="tokenizer: number of subwords (default: 4096)")
+  p.add_argument("--vocab", type=int, default=4096, metavar="N", help="tokenizer: number of ids (default: 4096)")
+  p.add_argument("--kind", default="subwords", metavar="K", help="tokenizer: subwords (byte-level BPE; default) "
+                 "or words")
   p.add_argument("--out", metavar="FILE", help="tokenizer: the .json to write; split: the .txt, of names where the "
                  "examples are files, else of positions, or the .json, of positions")
   p.add_argument("--name", metavar="NAME", help="what the prepared set shall be called")

@@ -190,8 +190,8 @@ def data(args):
   if args.action == "tokenizer":
     kind, _, path = (args.source or "").partition(":")
     if kind != "text" or not args.out:
-      raise errors.UsageError("data tokenizer needs text:PATH, which it learns subwords from, and --out FILE.json")
-    log.say(f"written: {args.out}, {datasets.learn_tokenizer(path, args.out, args.vocab)} ids; use it with "
+      raise errors.UsageError("data tokenizer needs text:PATH, which it learns from, and --out FILE.json")
+    log.say(f"written: {args.out}, {datasets.learn_tokenizer(path, args.out, args.vocab, args.kind)} ids; use it with "
             f"--config.data.tokenizer={args.out}")
     return
   if args.action == "split":

@@ -1,4 +1,4 @@
-"""Text as ids and back: its bytes, or the subwords of a file of the tokenizers library. 0 is padding."""
+"""Text as ids and back: its bytes, or the subwords or words of a file of the tokenizers library. 0 is padding."""
 
 import dataclasses
 import functools
@@ -9,17 +9,21 @@ import numpy as np
 
 from sslx import errors
 
+KINDS = ("subwords", "words")
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Coder:
   """vocab: number of ids, padding among them; encode: bytes -> ids int32 [T]; decode: ids [T] -> str, without padding.
 
   starts: bool [vocab], the ids with which a new word begins: white space, or a subword that has it in front.
+  sizes: [vocab], how many bytes of text each id stands for, where they stand for all of it; else None.
   """
   vocab: int
   encode: Callable
   decode: Callable
   starts: np.ndarray
+  sizes: np.ndarray | None = None
 
 
 @functools.lru_cache(maxsize=8)
@@ -27,7 +31,8 @@ def coder(name="bytes"):
   """The Coder of "bytes" (byte b is id b + 1) or of a tokenizers file (its i is i + 1); UsageError for a bad file."""
   if name == "bytes":
     starts = np.isin(np.arange(257) - 1, list(b" \n\t\r"))
-    return Coder(257, lambda text: np.frombuffer(text, np.uint8).astype(np.int32) + 1, _of_bytes, starts)
+    return Coder(257, lambda text: np.frombuffer(text, np.uint8).astype(np.int32) + 1, _of_bytes, starts,
+                 np.minimum(np.arange(257), 1))
   if not os.path.isfile(name):
     raise errors.UsageError(f"no such tokenizer: {name}; give bytes, or the JSON file of a tokenizer")
   try:
@@ -41,17 +46,30 @@ def coder(name="bytes"):
   begins = [bool(w) and w[0] in "ĠĊĉč▁" for w in words]      # where nothing is marked every id is a word
   starts = np.array([bool(w) and (not w.startswith("##") if pieces or not any(begins) else b)
                      for w, b in zip(words, begins, strict=True)])
-  return Coder(len(words), functools.partial(_encoded, found, name), functools.partial(_decoded, found), starts)
+  whole = type(found.decoder).__name__ == "ByteLevel"        # a character of a subword is a byte of the text
+  sizes = np.array([len(w or "") for w in words]) if whole else None
+  return Coder(len(words), functools.partial(_encoded, found, name), functools.partial(_decoded, found), starts, sizes)
 
 
-def train(texts, vocab, out):
-  """Trains byte-level BPE (Sennrich et al., 2016) on strings and writes it to `out`; all bytes are among the subwords.
+def train(texts, vocab, out, kind="subwords"):
+  """Trains a tokenizer on strings and writes it to `out`.
 
-  vocab: number of ids, padding among them, at least 257; there may be fewer in the end.
+  vocab: number of ids, padding among them; there may be fewer in the end.
+  kind: "subwords", byte-level BPE (Sennrich et al., 2016), all 256 bytes among them; or "words", the most frequent
+    words and signs, whatever white space is between them, and "[UNK]" for all others.
   """
-  if vocab < 257:
-    raise errors.UsageError(f"a vocabulary of {vocab} ids: 256 bytes and padding are 257 already")
+  if kind not in KINDS:
+    raise errors.unknown("kind of tokens", kind, KINDS)
+  least = {"subwords": 257, "words": 3}[kind]
+  if vocab < least:
+    raise errors.UsageError(f"a vocabulary of {vocab} ids is too small: for {kind} there are {least} at least")
   lib = library()
+  if kind == "words":
+    found = lib.Tokenizer(lib.models.WordLevel(unk_token="[UNK]"))
+    found.pre_tokenizer = lib.pre_tokenizers.Whitespace()
+    found.train_from_iterator(texts, lib.trainers.WordLevelTrainer(vocab_size=vocab - 1, special_tokens=["[UNK]"]))
+    found.save(str(out))
+    return
   found = lib.Tokenizer(lib.models.BPE())
   found.pre_tokenizer, found.decoder = lib.pre_tokenizers.ByteLevel(add_prefix_space=False), lib.decoders.ByteLevel()
   found.train_from_iterator(texts, lib.trainers.BpeTrainer(

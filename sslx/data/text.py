@@ -54,11 +54,11 @@ def load(path, split, length=0, tokenizer="bytes"):
                 fingerprint=digest(rows, *(() if labels is None else (labels,))), in_memory=True, key="text")
 
 
-def learn_tokenizer(path, out, vocab=4096):
-  """Learns byte-level subwords from the training part of text:PATH and writes them to `out`; returns how many ids."""
+def learn_tokenizer(path, out, vocab=4096, kind="subwords"):
+  """Learns subwords or words from the training part of text:PATH and writes them to `out`; returns how many ids."""
   texts, *_ = part(os.path.expanduser(path), "train")
   lines = texts.splitlines(keepends=True) if isinstance(texts, bytes) else texts
-  tokens.train((line.decode(errors="replace") for line in lines), vocab, out)
+  tokens.train((line.decode(errors="replace") for line in lines), vocab, out, kind)
   return tokens.coder(str(out)).vocab
 
 

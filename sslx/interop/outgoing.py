@@ -35,7 +35,8 @@ def export_weights(workdir, to, out, *, step=None, module=None):
   if not out.parent.is_dir():
     raise errors.UsageError(f"there is no folder {out.parent} for {out}")
   encoder = checkpoint.load_encoder(workdir, step=step, module=module)
-  record = encoder.spec | {"layout": to, "metrics": metrics(workdir, encoder.spec["step"]),
+  measured = metrics(workdir, encoder.spec["step"]) or encoder.spec.get("metrics", {})
+  record = encoder.spec | {"layout": to, "metrics": measured,
                            "normalisation": {k: list(getattr(encoder.module, k, ())) for k in ("mean", "std")}}
   flat = {k: np.asarray(v) for k, v in checkpoint.flat(jax.device_get(encoder.variables)).items()}
   if to == "stablehlo":

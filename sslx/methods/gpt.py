@@ -47,7 +47,10 @@ def make(encoder, *, context=0, temperature=0.8, top_p=0.95, tokenizer="bytes"):
     logits, stats = base.forward(net, params["net"], state["net"], x, rng=rng)          # [B, T - 1, V]
     weight = token != 0
     value = losses.cross_entropy(logits, token, weight)
-    bits = {f"bits_per_{'byte' if tokenizer == 'bytes' else 'token'}": value / np.log(2)}
+    bits = {} if tokenizer == "bytes" else {"bits_per_token": value / np.log(2)}
+    if coder.sizes is not None:
+      size = jnp.sum(jnp.asarray(coder.sizes)[token] * weight) / jnp.maximum(jnp.sum(weight), 1)       # of a token
+      bits["bits_per_byte"] = value / np.log(2) / jnp.maximum(size, 1e-6)
     right = words.share(jnp.argmax(logits, -1) == token, weight)
     return value, ({"net": stats}, bits | {"perplexity": jnp.exp(value), "token_accuracy": right})
 

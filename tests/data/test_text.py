@@ -92,6 +92,7 @@ def test_subwords_come_back_whole(tmp_path):
   ids = coder.encode(content.encode())
   assert coder.vocab == 280 and coder.decode(ids) == content and ids.min() > 0 and ids.max() < 280
   assert len(ids) < len(content) / 2                         # subwords are longer than bytes
+  assert coder.sizes[ids].sum() == len(content.encode()) and coder.sizes[0] == 0
   words = "".join(" " * bool(coder.starts[i]) + coder.decode([i]).strip() for i in coder.encode(b"to be, or not"))
   assert words == "to be, or not"
   train, test = (text.load(str(tmp_path / "a.txt"), split, tokenizer=str(out)) for split in ("train", "test"))
@@ -99,6 +100,18 @@ def test_subwords_come_back_whole(tmp_path):
   (tmp_path / "latin.txt").write_bytes(b"\xff\xfe bad")
   with pytest.raises(errors.UsageError, match="not UTF-8"):
     text.load(str(tmp_path / "latin.txt"), "train", tokenizer=str(out))
+
+
+def test_words(tmp_path):
+  pytest.importorskip("tokenizers")
+  written(tmp_path, a_dot_txt="the sea, the sea!\nan old sea\n" * 20)
+  assert data.learn_tokenizer(f"{tmp_path}/a.txt", f"{tmp_path}/w.json", 100, "words") == 8
+  coder = tokens.coder(f"{tmp_path}/w.json")
+  assert coder.decode(coder.encode(b"the  old boat, sea")) == "the old [UNK] , sea"
+  assert coder.sizes is None and coder.starts.tolist() == [False] + 7 * [True]             # every id is a word
+  for wrong, says in (((2, "words"), "3 at least"), ((100, "wrods"), "did you mean words")):
+    with pytest.raises(errors.UsageError, match=says):
+      data.learn_tokenizer(f"{tmp_path}/a.txt", f"{tmp_path}/w.json", *wrong)
 
 
 def test_tokenizer_from_the_command_line(tmp_path, capsys):

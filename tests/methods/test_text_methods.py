@@ -1,5 +1,6 @@
 """Masks of text, what is drawn and what is counted, against NumPy; and what methods of text refuse."""
 
+import dataclasses
 import pathlib
 
 import jax
@@ -103,6 +104,18 @@ def test_gpt_counts_what_numpy_counts(context):
   np.testing.assert_allclose(metrics["bits_per_byte"], np.mean(bits), rtol=1e-5)
   np.testing.assert_allclose(metrics["perplexity"], 2 ** np.mean(bits), rtol=1e-5)
   np.testing.assert_allclose(loss, np.mean(bits) * np.log(2), rtol=1e-5)
+
+
+def test_gpt_of_subwords_counts_their_bytes(monkeypatch):
+  sizes = RNG.integers(1, 9, 257)
+  coder = dataclasses.replace(tokens.coder("bytes"), sizes=sizes)
+  monkeypatch.setattr(words.tokens, "coder", lambda name: coder)
+  method = made("gpt", causal=True, tokenizer="some.json")
+  params, state = method.init(jax.random.key(0), {"text": IDS})
+  loss, (_, metrics) = method.loss(params, state, {"text": IDS}, None, 0.0)
+  read = IDS[:, 1:][IDS[:, 1:] != 0]
+  np.testing.assert_allclose(metrics["bits_per_token"], loss / np.log(2), rtol=1e-5)
+  np.testing.assert_allclose(metrics["bits_per_byte"], loss / np.log(2) * len(read) / sizes[read].sum(), rtol=1e-5)
 
 
 def test_gpt_takes_its_pieces_from_the_text_not_from_behind_it():
