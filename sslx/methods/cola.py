@@ -28,23 +28,24 @@ class Projector(nn.Module):
     return jnp.tanh(norm(x))
 
 
-def make(encoder, *, segment=0.75, speed=(0.8, 1.25), snr=(5.0, 30.0), mixed=(), stripes=2, widest=0.2, width=512,
-         temperature=0.0, batch_norm=False):
+def make(encoder, *, segment=0.75, speed=(0.8, 1.25), snr=(5.0, 30.0), mixed=(), gain=(), stripes=2, widest=0.2,
+         width=512, temperature=0.0, batch_norm=False):
   """COLA on an encoder of sound.
 
   Args:
     segment: length of the two stretches, a share of the recording's.
     speed: range of the speeds at which they are read, (1, 1) for their own; pitch moves with it.
-    snr: range of decibels of white noise below each, () for none. mixed: of another recording below it.
+    snr: range of decibels of white noise below each, () for none. mixed: of another recording below it. gain: by which
+      it is louder.
     stripes, widest: of the spectrogram's frequencies, and of its frames, that are hidden; 0 for none.
     width: K of the projection.
     temperature: of the cosine similarity; 0 for the bilinear one, which the paper prefers.
     batch_norm: in place of layer norm before the projection's tanh; small encoders learn far faster with it.
 
-  The paper has neither speed, noise nor stripes, and stretches of 0.96 s out of 10.
+  The paper has neither speed, noise, gain nor stripes, and stretches of 0.96 s out of 10.
   """
   sound.needs(encoder, "cola")
-  sound.check(segment=segment, speed=speed, snr=snr, mixed=mixed)
+  sound.check(segment=segment, speed=speed, snr=snr, mixed=mixed, gain=gain)
   net = base.Network(encoder.trunk, Projector(width, batch_norm))
   bilinear = nn.Dense(width, use_bias=False, param_dtype=jnp.result_type(float),        # so that all start as likely
                       kernel_init=nn.initializers.normal(1 / width))
@@ -53,6 +54,7 @@ def make(encoder, *, segment=0.75, speed=(0.8, 1.25), snr=(5.0, 30.0), mixed=(),
     keys = jax.random.split(key, 3)
     x = audio.random_crop(keys[0], wave, size=round(segment * wave.shape[-1]), speed=speed)
     x = audio.random_mix(keys[1], x, decibels=mixed) if mixed else x
+    x = audio.random_gain(jax.random.fold_in(key, 3), x, decibels=gain) if gain else x
     return audio.random_noise(keys[2], x, decibels=snr) if snr else x
 
   def views(rng, batch):

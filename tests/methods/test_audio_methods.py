@@ -50,6 +50,14 @@ def test_cola_tells_stretches_apart(resnet, temperature, batch):
   np.testing.assert_allclose(metrics["accuracy"], np.mean(logits.argmax(1) == np.arange(4)))
 
 
+def test_cola_makes_louder(resnet):
+  plain = {"segment": 0.5, "snr": (), "stripes": 0, "width": 8}
+  a, b = (np.asarray(methods.make("cola", resnet, **plain, **own).views(KEY, BATCH)["audio"])
+          for own in ({}, {"gain": (-12.0, -6.0)}))
+  ratio = np.sqrt((b**2).mean(-1)[1:] / (a**2).mean(-1)[1:])          # the first one is silent
+  assert (ratio > 10 ** (-12.1 / 20)).all() and (ratio < 10 ** (-5.9 / 20)).all() and ratio.std() > 0.01
+
+
 def test_cola_hides_stripes(resnet):
   method = methods.make("cola", resnet, stripes=2, widest=0.5, width=8)
   views = method.views(KEY, BATCH)
