@@ -4,9 +4,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
 
 from sslx import errors
+from sslx.encoders.positions import angles_1d
 from sslx.encoders.vit import Block
 
 VARIANTS = {  # name: (width, depth, heads)
@@ -46,11 +46,6 @@ def make(variant, *, vocab=0, width=0, depth=0, heads=0, hidden=0, pool="mean", 
     raise errors.UsageError(f"encoder.dropout is {dropout:g}: it must be from 0 to below 1")
   block = {"heads": heads, "dtype": dtype, "hidden": hidden, "mlp": mlp, "qk_norm": qk_norm}
   return Text(vocab or 257, width, depth, pool, causal, position, length, dropout, tuple(block.items()), dtype)
-
-
-def angles(length, width, base=10000.0):
-  """Angles [T, width / 2] of rotary positions in a head of `width`."""
-  return np.outer(np.arange(length), base ** -(np.arange(width // 2) / (width // 2)))
 
 
 class Text(nn.Module):
@@ -93,7 +88,7 @@ class Text(nn.Module):
         raise errors.UsageError(f"text of {T} tokens on positions for {self.length}: set encoder.length")
       place = self.param("positions", small, (int(self.pool == "token") + self.length, self.width), wide)
       x = x + place[:x.shape[1]].astype(x.dtype)
-    turn = angles(x.shape[1], self.width // dict(self.block)["heads"])[None] if self.position == "rotary" else None
+    turn = angles_1d(x.shape[1], self.width // dict(self.block)["heads"])[None] if self.position == "rotary" else None
     seen = real[:, None]                                                                # [B, 1, T]
     seen = seen & jnp.tri(x.shape[1], dtype=bool) if self.causal else seen              # [B, T, T]
     drop = self.dropout if self.dropout and train and self.has_rng("dropout") else None

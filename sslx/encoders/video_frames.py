@@ -4,10 +4,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
 
 from sslx import errors
-from sslx.encoders import resnet, vit
+from sslx.encoders import positions, resnet, vit
 
 VARIANTS = {f"frames_{name}": resnet.VARIANTS[name] for name in ("resnet10", "resnet18", "resnet34", "resnet50")}
 
@@ -25,13 +24,6 @@ def make(variant, *, time="mean", depth=2, heads=4, width=64, stem="imagenet", m
     raise errors.unknown("time", time, ("mean", "transformer"))
   image = resnet.make(variant, width=width, stem=stem, mean=mean, std=std, dtype=dtype)
   return Frames(image, depth if time == "transformer" else 0, heads, dtype)
-
-
-def sincos(length, width, base=10000.0):
-  """Sine-cosine positions along time, [length, width]; width must be even."""
-  omega = base ** -(np.arange(width // 2) / (width // 2))
-  angle = np.outer(np.arange(length), omega)
-  return np.concatenate([np.sin(angle), np.cos(angle)], 1)
 
 
 class Frames(nn.Module):
@@ -58,7 +50,7 @@ class Frames(nn.Module):
       wide, width = jnp.result_type(float), frames.shape[-1]
       if width % self.heads or width % 2:
         raise errors.UsageError(f"frames of width {width} with {self.heads} heads: heads and 2 must divide the width")
-      frames = frames + sincos(T, width).astype(frames.dtype)
+      frames = frames + positions.sincos_1d(T, width).astype(frames.dtype)
       for i in range(self.depth):
         frames = vit.Block(self.heads, self.dtype, name=f"time{i + 1}")(frames)
       frames = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, param_dtype=wide, name="norm")(frames)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from sslx import errors
 from sslx.augment.color import normalize
-from sslx.encoders import video_frames, vit
+from sslx.encoders import positions, vit
 
 VARIANTS = {f"video_{name}": vit.VARIANTS[name][:3] for name in ("vit_ti", "vit_s", "vit_b", "vit_l")}
 
@@ -42,12 +42,6 @@ def untubelets(x, tube, patch, grid):
   (*batch, _, P), (t, h, w) = x.shape, grid
   x = x.reshape(-1, t, h, w, tube, patch, patch, P // (tube * patch**2)).transpose(0, 1, 4, 2, 5, 3, 6, 7)
   return x.reshape(*batch, t * tube, h * patch, w * patch, x.shape[-1])
-
-
-def positions(t, h, w, width, base=10000.0):
-  """Sine-cosine positions [t h w, width]: those of the place and those of the time, added."""
-  place, time = vit.sincos(h, w, width, base), video_frames.sincos(t, width)
-  return (time[:, None] + place).reshape(t * h * w, width)
 
 
 class VideoViT(nn.Module):
@@ -84,7 +78,7 @@ class VideoViT(nn.Module):
     x = tubelets(normalize(x, self.mean, self.std), self.tube, self.patch)
     x = nn.Dense(self.width, dtype=self.dtype, param_dtype=wide, name="tubelets",
                  kernel_init=nn.initializers.xavier_uniform())(x)
-    x = x + positions(t, h, w, self.width, self.base).astype(x.dtype)
+    x = x + positions.sincos_3d(t, h, w, self.width, self.base).astype(x.dtype)
     if keep is not None:
       x = jnp.take_along_axis(x, keep[..., None], 1)                                     # [B, K, D]
     stages = []

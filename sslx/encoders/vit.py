@@ -10,6 +10,7 @@ import numpy as np
 from sslx import errors
 from sslx.augment.color import normalize
 from sslx.encoders.attention import attend
+from sslx.encoders.positions import angles_2d, resized, sincos_2d, turned
 
 VARIANTS = {  # name: (width, depth, heads), and the MLP's hidden width where it is not four times the width
     "vit_ti": (192, 12, 3), "vit_s": (384, 12, 6), "vit_b": (768, 12, 12), "vit_l": (1024, 24, 16),
@@ -58,40 +59,6 @@ def make(variant, *, patch=16, width=0, depth=0, heads=0, pool="token", class_to
   block = {"heads": heads, "dtype": dtype, "hidden": hidden, "mlp": mlp, "layer_scale": layer_scale, "qk_norm": qk_norm}
   return ViT(width, depth or own_depth, patch, pool, position, grid, rotary, registers, drop_path, remat, scan,
              tuple(block.items()), tuple(mean), tuple(std), dtype, base, pool == "token" or class_token, norm)
-
-
-def sincos(h, w, width, base=10000.0):
-  """Two-dimensional sine-cosine positions [h * w, width]: a quarter each of sin and cos along y and x."""
-  omega = base ** -(np.arange(width // 4) / (width // 4))
-  y, x = (np.outer(g.ravel(), omega) for g in np.mgrid[:h, :w])
-  return np.concatenate([np.sin(x), np.cos(x), np.sin(y), np.cos(y)], 1)
-
-
-def angles(h, w, width, base=100.0):
-  """Angles [h * w, width / 2] of rotary positions in a head of `width`: half along y, half along x."""
-  omega = base ** -(np.arange(width // 4) / (width // 4))
-  return np.concatenate([np.outer(g.ravel(), omega) for g in np.mgrid[:h, :w]], 1)
-
-
-def turned(x, angle):
-  """x [B, T, heads, D] with channels i and i + D / 2 turned by angle [1 or B, T, D / 2]."""
-  a, b = jnp.split(x, 2, -1)
-  cos, sin = (f(angle)[:, :, None].astype(x.dtype) for f in (jnp.cos, jnp.sin))
-  return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
-
-
-def resized(positions, prefix, h, w):
-  """Learned positions [1, prefix + N, D] for a grid of h x w: a square's are resized, others fit none but their own."""
-  count = positions.shape[1] - prefix
-  side = round(count ** 0.5)
-  if count == h * w and (h == w or side ** 2 != count):
-    return positions
-  if side ** 2 != count:
-    raise errors.UsageError(f"the {count} learned positions are no square, so they cannot be resized to {h}x{w}: "
-                            "set encoder.grid")
-  old = positions[:, prefix:].reshape(1, side, side, -1)
-  new = jax.image.resize(old, (1, h, w, old.shape[-1]), "bicubic").astype(old.dtype)
-  return jnp.concatenate([positions[:, :prefix], new.reshape(1, h * w, -1)], 1)
 
 
 def attention(encoder, variables, x):
@@ -199,9 +166,9 @@ class ViT(nn.Module):
     x = x.reshape(B, h * w, self.width)
     if mask is not None:
       x = jnp.where(mask.reshape(B, h * w, 1), fill.astype(x.dtype), x)
-    place, turn = None, angles(h, w, self.width // dict(self.block)["heads"])[None] if self.rotary else None
+    place, turn = None, angles_2d(h, w, self.width // dict(self.block)["heads"])[None] if self.rotary else None
     if self.position == "sincos":
-      x = x + sincos(h, w, self.width, self.base).astype(x.dtype)
+      x = x + sincos_2d(h, w, self.width, self.base).astype(x.dtype)
     elif self.position == "learned":
       prefix = int(self.class_token)
       new = self.grid ** 2 or h * w

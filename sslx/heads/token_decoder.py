@@ -5,7 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from sslx.encoders import video_vit, vit
+from sslx.encoders import positions, vit
 
 
 class TokenDecoder(nn.Module):
@@ -31,7 +31,7 @@ class TokenDecoder(nn.Module):
     dense = lambda n, name, dtype: nn.Dense(n, dtype=dtype, param_dtype=wide, name=name,
                                             kernel_init=nn.initializers.xavier_uniform())
     x = dense(self.width, "embed", self.dtype)(x)                                       # [B, F + N, width]
-    table = vit.sincos if len(grid) == 2 else video_vit.positions
+    table = positions.sincos_2d if len(grid) == 2 else positions.sincos_3d
     places = jnp.asarray(table(*grid, self.width, self.base), x.dtype)
     first = x.shape[1] - seen.shape[1]                                                  # class token, registers
     fill = self.param("fill", nn.initializers.normal(0.02), (self.width,), wide).astype(x.dtype)

@@ -5,6 +5,7 @@ import re
 import numpy as np
 
 from sslx.encoders import vit
+from sslx.encoders.positions import sincos_2d
 from sslx.interop.table import Row, conv, dense, norm, one
 
 MODULE, FAMILY = vit.ViT, vit
@@ -81,7 +82,7 @@ def positions(module, layout, token, place, shape):
   elif module.position == "sincos":
     slots = int(module.class_token and layout not in BARE)
     grid = [n // module.patch for n in shape[:2]]
-    made = np.pad(vit.sincos(*grid, module.width), ((slots, 0), (0, 0)))[None].astype(np.float32)
+    made = np.pad(sincos_2d(*grid, module.width), ((slots, 0), (0, 0)))[None].astype(np.float32)
     yield Row((), (place,), lambda a: (), lambda: (made,))
 
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from sslx import encoders, errors
-from sslx.encoders import text
 from sslx.encoders.attention import attend
-from sslx.encoders.vit import turned
+from sslx.encoders.positions import angles_1d, turned
 
 RNG = np.random.default_rng(0)
 IDS = RNG.integers(1, 257, (3, 7)).astype(np.int32)
@@ -76,7 +75,7 @@ def test_attention_with_a_mask_is_jaxs_own():
 def test_rotary_attention_goes_by_distance():
   """Queries and keys turned by their places have products that depend on how far they are apart alone."""
   q, k = (jnp.broadcast_to(RNG.normal(size=8), (1, 9, 1, 8)) for _ in range(2))
-  q, k = (turned(a, text.angles(9, 8)[None])[0, :, 0] for a in (q, k))
+  q, k = (turned(a, angles_1d(9, 8)[None])[0, :, 0] for a in (q, k))
   products = np.asarray(q @ k.T)
   for distance in range(-8, 9):
     on = np.diagonal(products, distance)

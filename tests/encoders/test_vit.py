@@ -8,7 +8,7 @@ import pytest
 from scipy.special import erf
 
 from sslx import encoders, errors
-from sslx.encoders import vit
+from sslx.encoders import positions, vit
 
 COUNTS = {  # timm's vit_*_patch16_224 (huge and giant: patch14) without classifier
   "vit_ti": (16, 5_524_416), "vit_s": (16, 21_665_664), "vit_b": (16, 85_798_656), "vit_l": (16, 303_301_632),
@@ -32,8 +32,8 @@ def count(name, side, **options):
 def test_parameter_counts(name):
   patch, number = COUNTS[name]
   assert count(name, 224, patch=patch, position="learned") == number
-  positions = (224 // patch) ** 2 + 1
-  assert count(name, 2 * patch, patch=patch) == number - positions * vit.VARIANTS[name][0]
+  places = (224 // patch) ** 2 + 1
+  assert count(name, 2 * patch, patch=patch) == number - places * vit.VARIANTS[name][0]
 
 
 def test_parameter_counts_of_dinov2():
@@ -52,7 +52,7 @@ def test_positions(base):
       for i in range(width // 4):
         a, b = x / base ** (4 * i / width), y / base ** (4 * i / width)
         want[y * w + x, [i, 2 + i, 4 + i, 6 + i]] = np.sin(a), np.cos(a), np.sin(b), np.cos(b)
-  np.testing.assert_allclose(vit.sincos(h, w, width, base), want, atol=1e-12)
+  np.testing.assert_allclose(positions.sincos_2d(h, w, width, base), want, atol=1e-12)
 
 
 def forward(p, x, patch, heads, depth, gelu=lambda y: y * (1 + erf(y / np.sqrt(2))) / 2, pooled=False):
@@ -64,7 +64,7 @@ def forward(p, x, patch, heads, depth, gelu=lambda y: y * (1 + erf(y / np.sqrt(2
   B, H, W, C = x.shape
   h, w, width = H // patch, W // patch, p["patches"]["bias"].size
   x = x.reshape(B, h, patch, w, patch, C).transpose(0, 1, 3, 2, 4, 5).reshape(B, h * w, -1)
-  x = x @ p["patches"]["kernel"].reshape(-1, width) + p["patches"]["bias"] + vit.sincos(h, w, width)
+  x = x @ p["patches"]["kernel"].reshape(-1, width) + p["patches"]["bias"] + positions.sincos_2d(h, w, width)
   if "token" in p:
     x = np.concatenate([np.repeat(p["token"], B, 0), x], 1)
   for i in range(depth):
@@ -148,20 +148,20 @@ def features(module, v, x, **options):
 
 
 def test_learned_positions_are_resized():
-  positions = RNG.normal(size=(1, 10, 4)).astype(np.float32)
-  assert vit.resized(positions, 1, 3, 3) is positions
-  assert vit.resized(positions, 1, 1, 9).shape == (1, 10, 4)
-  assert not np.allclose(vit.resized(positions, 1, 1, 9), positions)                  # as many, but of another shape
-  flat6 = positions[:, :7]
-  assert vit.resized(flat6, 1, 2, 3) is flat6                                         # six are no square's
-  flat = np.broadcast_to(positions[:, :1], (1, 10, 4))
-  np.testing.assert_allclose(vit.resized(flat, 1, 5, 4), np.broadcast_to(positions[:, :1], (1, 21, 4)), atol=1e-6)
-  ramp = np.concatenate([positions[:, :1], np.arange(9.0, dtype=np.float32).reshape(1, 9, 1).repeat(4, 2)], 1)
-  larger = np.asarray(vit.resized(ramp, 1, 6, 6))
-  np.testing.assert_array_equal(larger[:, :1], positions[:, :1])
+  learnt = RNG.normal(size=(1, 10, 4)).astype(np.float32)
+  assert positions.resized(learnt, 1, 3, 3) is learnt
+  assert positions.resized(learnt, 1, 1, 9).shape == (1, 10, 4)
+  assert not np.allclose(positions.resized(learnt, 1, 1, 9), learnt)                  # as many, but of another shape
+  flat6 = learnt[:, :7]
+  assert positions.resized(flat6, 1, 2, 3) is flat6                                         # six are no square's
+  flat = np.broadcast_to(learnt[:, :1], (1, 10, 4))
+  np.testing.assert_allclose(positions.resized(flat, 1, 5, 4), np.broadcast_to(learnt[:, :1], (1, 21, 4)), atol=1e-6)
+  ramp = np.concatenate([learnt[:, :1], np.arange(9.0, dtype=np.float32).reshape(1, 9, 1).repeat(4, 2)], 1)
+  larger = np.asarray(positions.resized(ramp, 1, 6, 6))
+  np.testing.assert_array_equal(larger[:, :1], learnt[:, :1])
   assert np.all(np.diff(larger[0, 1:, 0].reshape(6, 6), axis=0) > 0)                 # places keep their order
   with pytest.raises(errors.UsageError, match="no square.*encoder.grid"):
-    vit.resized(positions[:, :7], 1, 3, 3)
+    positions.resized(learnt[:, :7], 1, 3, 3)
 
 
 def test_learned_positions_serve_other_sizes():
@@ -223,8 +223,8 @@ def test_remat_and_scan_compute_the_same(how):
 def test_rotary_attention_sees_distances_alone():
   q, k = RNG.normal(size=(2, 1, 12, 1, 8)).astype(np.float32)
   q, k = np.broadcast_to(q[:, :1], q.shape), np.broadcast_to(k[:, :1], k.shape)      # the same token everywhere
-  angle = vit.angles(3, 4, 8)[None]
-  scores = np.asarray(vit.turned(q, angle)[0, :, 0] @ vit.turned(k, angle)[0, :, 0].T).reshape(3, 4, 3, 4)
+  angle = positions.angles_2d(3, 4, 8)[None]
+  scores = np.asarray(positions.turned(q, angle)[0, :, 0] @ positions.turned(k, angle)[0, :, 0].T).reshape(3, 4, 3, 4)
   np.testing.assert_allclose(scores[:-1, :-1, :-1, :-1], scores[1:, 1:, 1:, 1:], atol=1e-5)
   assert np.ptp(scores[1, 1]) > 0.1
 

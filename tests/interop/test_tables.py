@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sslx import encoders, errors, interop
-from sslx.encoders import resnet, vit
+from sslx.encoders import positions, resnet, vit
 from sslx.interop import architectures, convnext, resnet as resnet_table, vit as vit_table
 from sslx.interop.table import to_ours, to_theirs
 
@@ -72,7 +72,7 @@ def test_a_class_token_without_a_place_takes_its_own_along():
 def test_computed_positions_are_written_for_the_images_at_hand():
   module = vit.make((8, 1, 2), patch=16, width=8, depth=1, heads=2)
   theirs = to_theirs(vit_table.rows(module, "timm", SHAPE), random(module))
-  np.testing.assert_allclose(theirs["pos_embed"][0, 1:], vit.sincos(2, 2, 8), rtol=1e-6)
+  np.testing.assert_allclose(theirs["pos_embed"][0, 1:], positions.sincos_2d(2, 2, 8), rtol=1e-6)
   assert not theirs["pos_embed"][0, 0].any()
 
 
