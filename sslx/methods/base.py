@@ -94,13 +94,14 @@ def forward(net, params, stats, *x, rng=None, method=None):
     rngs = None if rng is None else {"dropout": rng}
     return net.apply({"params": params, **stats}, *x, train=True, mutable=list(stats), rngs=rngs, method=method)
 
-  n, B = SLICES.get(), len(x[0])
-  if n == 1:
+  if (n := SLICES.get()) == 1:
     return run(params, x, rng)
+  B = min(map(len, jax.tree.leaves(x)))                      # what has more rows has several for each of these (ibot)
   if B % n:
     raise errors.UsageError(f"a network's batch of {B} does not divide into slices={n}")
-  cut = lambda a: a.reshape(B // n, n, *a.shape[1:]).swapaxes(0, 1)      # every n-th row: a spread batch stays in place
-  join = lambda a: a.swapaxes(0, 1).reshape(B, *a.shape[2:])
+  each = lambda a, *order: a.reshape(*order, -1, *a.shape[1:]).swapaxes(0, 1)
+  cut = lambda a: each(a, B // n, n).reshape(n, len(a) // n, *a.shape[1:])       # every n-th: a spread batch stays put
+  join = lambda a: each(a.reshape(-1, *a.shape[2:]), n, B // n).reshape(-1, *a.shape[2:])
   keys = None if rng is None else jax.random.split(rng, n)
   again = jax.checkpoint(run)
   _, (out, found) = jax.lax.scan(lambda _, one: (None, again(params, *one)), None, (jax.tree.map(cut, x), keys))
