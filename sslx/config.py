@@ -33,7 +33,12 @@ def default():
   c.init_rate = 1.0               # the encoder's learning rate after that, to which it climbs, as a share of the heads'
   c.precision = "float32"         # or "bfloat16": matrix products and activations; parameters, norms, losses stay wide
   c.deterministic = True          # bit-exact resume on GPU too, for some speed
-  c.mesh = ConfigDict({"data": -1})                    # devices along the batch; -1 = all of them
+
+  c.mesh = ConfigDict()
+  c.mesh.data = -1                # devices that share the batch (-1: all that are left), times ...
+  c.mesh.fsdp = 1                 # ... those that also split parameters, optimizer, targets and queues among them
+  c.mesh.least = 2**14            # elements that an array has at least to be split
+  c.mesh.whole = ()               # regular expressions: arrays with such a path are not
 
   c.data = ConfigDict()
   c.data.name = "digits"          # digits | tfds:NAME | folder:, npz:, text:, audio:, video:PATH | a dotted name

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import os
 import pathlib
 import statistics
 import time
@@ -40,14 +41,18 @@ def progress(*columns):
 
 
 class Log:
-  """Writes records {"step": n, ...} of a run that goes on from `start`: later ones in the file are cut off first."""
+  """Writes records {"step": n, ...} of a run that goes on from `start`: later ones in the file are cut off first.
 
-  def __init__(self, workdir, *, start, total, unit, also=None):
+  silent: keeps them, too, but writes nothing: another process does.
+  """
+
+  def __init__(self, workdir, *, start, total, unit, also=None, silent=False):
     self.path = pathlib.Path(workdir) / "metrics.jsonl"
     self.records = [r for r in read(self.path) if r["step"] <= start]
-    write_text(self.path, "".join(json.dumps(r) + "\n" for r in self.records))
-    self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
-    self.board = SummaryWriter(str(workdir), purge_step=start + 1)
+    if not silent:
+      write_text(self.path, "".join(json.dumps(r) + "\n" for r in self.records))
+    self.file = open(os.devnull if silent else self.path, "a", encoding="utf-8")  # noqa: SIM115
+    self.board = None if silent else SummaryWriter(str(workdir), purge_step=start + 1)
     self.total, self.unit, self.also, self.tick, self.done = total, unit, also, time.monotonic(), start
     self.bar = progress(TextColumn("{task.completed}/{task.total}"), TextColumn("{task.fields[note]}"))
     self.bar.start()
@@ -62,7 +67,7 @@ class Log:
       self.file.flush()
     except OSError as e:
       raise errors.RunError(f"cannot write {self.path}: {e.strerror or e}") from e
-    if self.board.file_writer.event_writer._worker.is_alive():       # else its queue would fill and block the run
+    if self.board and self.board.file_writer.event_writer._worker.is_alive():      # else its queue would fill and block
       for k, v in record.items():
         if k != "step":
           self.board.add_scalar(k, v, step)
@@ -94,7 +99,8 @@ class Log:
     self.bar.stop()
     with contextlib.suppress(OSError):                      # what could not be written was told by `write`
       self.file.close()
-      self.board.close()
+      if self.board:
+        self.board.close()
 
 
 def plateau(losses, *, window=20, share=0.02):

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import NamedSharding, PartitionSpec
 
 from sslx import (
   checkpoint,
@@ -24,8 +23,10 @@ from sslx import (
   initial,
   inputs,
   log as logs,
+  mesh as meshes,
   methods,
   optim,
+  processes,
   run,
 )
 from sslx.evaluate.watch import watcher
@@ -42,16 +43,17 @@ class TrainState:
   opt: Any        # the optimizer's own
 
 
-def make_step(method, tx, total_steps, mesh=None, slices=1):
+def make_step(method, tx, total_steps, where=None, slices=1):
   """The jitted step (train, rng, batch) -> (train, metrics), written for the global batch; `train` is donated.
 
-  batch: the arrays that method.reads names, images as integers or floats in [0, 1], spread over the mesh if there is
+  batch: the arrays that method.reads names, images as integers or floats in [0, 1], spread over a mesh if there is
   one; rng: the run's key, the same at every step; metrics: "loss", "grad_norm", "param_norm" and the method's own.
+  where: how the state lies on the mesh, a TrainState of shardings (mesh.shardings), which it keeps.
   slices: in how many the batch goes through the networks, see base.forward.
   """
-  replicated = mesh and NamedSharding(mesh, PartitionSpec())
+  out = where and (where, meshes.everywhere(where.step.mesh))
 
-  @functools.partial(jax.jit, donate_argnums=0, out_shardings=replicated)
+  @functools.partial(jax.jit, donate_argnums=0, out_shardings=out)
   def step(train, rng, batch):
     rng_views, rng_loss = jax.random.split(jax.random.fold_in(rng, train.step))
     views = method.views(rng_views, batch)
@@ -97,7 +99,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
 
   Args:
     config: see config.py. Anything that changes the numbers must be as it was when the run began.
-    workdir: folder of the run, made if need be.
+    workdir: folder of the run, made if need be; one that all processes see, if there are several (processes.join).
     data, test: sequences of {"image", "label", ...} in place of config.data. Methods see classes numbered from 0 on.
     method: (encoder module, Method) in place of config.encoder and config.method.
     tx: an optax transformation in place of config.optim.
@@ -110,11 +112,10 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
     errors.Stopped: SIGTERM or SIGINT asked the run to end; all is saved, the same call goes on.
   """
   run.prefer_determinism(config)
-  source = inputs.load(config, "train", rest=True) if data is None else datasets.given(data)
+  load = lambda split, **options: processes.in_turn(functools.partial(inputs.load, config, split, **options))
+  source = load("train", rest=True) if data is None else datasets.given(data)
   config = run.resolve(config, len(source), extend)
   total, size, mesh = config.total_steps, config.batch_size, make_mesh(config)
-  if jax.process_count() > 1:
-    raise errors.UsageError("several processes are not supported yet: run one process over all of a machine's devices")
   if data is not None:
     config.data.name = "given"
   if method:
@@ -130,7 +131,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   rate = None if tx else optim.schedule(config.optim, total, size)
   tx = tx or optim.make(config.optim, total, size)
   if data is None and test is None and config.evaluate.every:
-    test = inputs.load(config, "test")
+    test = load("test")
   watch, metric = watcher(config, source, test, encoder, watched) if config.evaluate.every else (None, None)
 
   def batches(start):
@@ -149,27 +150,32 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   state = init_state(method, tx, key_init, first)
   if config.init and not checkpoint.folders(workdir):
     state = initial.start(method, state, checkpoint.load_encoder(config.init).variables, source.key)
-  state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()), may_alias=False)
-  step = make_step(method, tx, total, mesh, config.slices)
+  where = meshes.of(config, state, mesh)
+  state = meshes.put(state, where)
+  step = make_step(method, tx, total, where, config.slices)
 
   now = run.environment(source, classes)
   with contextlib.ExitStack() as stack:                     # closes all, the last first, whatever happens
     signals = stack.enter_context(run.Signals())
-    stack.enter_context(run.enter(workdir, config, now, extend))
+    if lock := processes.by_first(lambda: run.enter(workdir, config, now, extend)):
+      stack.enter_context(lock)
     saved = stack.enter_context(contextlib.closing(checkpoint.Checkpoints(
         workdir, keep=config.checkpoint.keep, metric=metric, record=checkpoint.run_of(workdir))))
     done, restored = saved.restore(state, warn=logs.say)
     if restored is None:
       done = 0
       logs.say(f"{len(source)} examples, {total} steps of {size} on {mesh.size} device(s)"
+               + (f", {meshes.share(state, where) / 2**20:.0f} MB of state each" if config.mesh.fsdp > 1 else "")
                + (f", peak learning rate {optim.peak(config.optim, size):g}" if rate else ""))
       if config.slices > 1 and "batch_stats" in str(jax.tree.structure(state.state)):
         logs.say(f"batch norm is of each of the {config.slices} slices by itself (ghost batch norm)")
     else:
       state = restored
       logs.say(f"going on from step {done} of {total} in {workdir}")
-    record = stack.enter_context(contextlib.closing(logs.Log(workdir, start=done, total=total, unit=size, also=log)))
+    record = stack.enter_context(contextlib.closing(logs.Log(workdir, start=done, total=total, unit=size, also=log,
+                                                        silent=not processes.first())))
 
+    agreed, stop, overdue = processes.Agreement(), False, False
     ended, last_save = None if extend else logs.plateau(record.losses()), time.monotonic()
     pending, ahead = [], batches(done)                      # pending: steps whose numbers nobody has looked at yet
     if done < total:
@@ -178,10 +184,10 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
       logs.say(f"compiled in {time.monotonic() - begun:.0f} s")
       record.pause(time.monotonic() - begun)
 
-    while done < total and not signals.received and not (ended and config.stop.plateau):
+    while done < total and not stop and not (ended and config.stop.plateau):
       if method.epoch and done % epochs.length(source, size) == 0:
         begun = time.monotonic()
-        state = epochs.between(method, tx, encoder, source, state, key, mesh)
+        state = epochs.between(method, tx, encoder, source, state, key, where)
         record.pause(time.monotonic() - begun)
       state, metrics = step(state, key, batch)
       done += 1
@@ -193,7 +199,6 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
       due = lambda every: every and done % every == 0
       evaluate_now = watch and due(config.evaluate.every)
       log_now = evaluate_now or due(config.log.every) or done == total
-      overdue = config.checkpoint.minutes and time.monotonic() - last_save > 60 * config.checkpoint.minutes
       save_now = evaluate_now or overdue or due(config.checkpoint.every)
       if log_now or save_now:
         check_finite(pending, saved)
@@ -215,14 +220,17 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
         saved.save(done, state, best)
         last_save = time.monotonic()
         record.pause(last_save - begun)
+      late = 0 < 60 * config.checkpoint.minutes < time.monotonic() - last_save
+      stop, overdue = agreed(bool(signals.received), late)
 
     check_finite(pending, saved)
     saved.save(done, state)
     saved.wait()
-    if signals.received and done < total:
-      raise errors.Stopped(f"stopped by {signal.Signals(signals.received).name} at step {done} of {total}; all is "
-                           f"saved in {workdir}: the same command goes on")
+    if stop and done < total:
+      by = signal.Signals(signals.received).name if signals.received else "a signal to another process"
+      raise errors.Stopped(f"stopped by {by} at step {done} of {total}; all is saved in {workdir}: the same command "
+                           "goes on")
     spec = checkpoint.spec_of(configs.plain(config), now) | {"step": done}
-    variables = jax.device_get(method.encoder(state.params, state.state)[source.key])
-    checkpoint.export_encoder(pathlib.Path(workdir) / "encoder", variables, spec)
+    variables = meshes.whole(method.encoder(state.params, state.state)[source.key])
+    processes.by_first(lambda: checkpoint.export_encoder(pathlib.Path(workdir) / "encoder", variables, spec))
     return checkpoint.Encoder(encoder, variables, tuple(source.shape), spec)

@@ -15,6 +15,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 ORDER = [
   {"version", "errors"},
   {"options", "mesh", "arguments", "tokens"},
+  {"processes"},
   {"augment", "losses", "config"},
   {"encoders"},
   {"heads"},

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from sslx import checkpoint, errors
+from sslx import checkpoint, errors, mesh
 from sslx.data import decode
 
 
@@ -21,8 +21,8 @@ def embed(encoder, images, *, batch_size=None, layer=None):
   video: an array [N, *encoder.shape] of int32 tokens, of int16 or floats in [-1, 1], of what images are.
   layer: None for the representation, or a name of the encoder's features, averaged over space or tokens if it has any.
   batch_size: examples in a forward pass; None for 256, or fewer of long texts, as attention takes their length squared.
-  A batch is split over all devices if they divide it. The last batch is padded: one compile for one encoder, size and
-  batch_size, kept for later calls.
+  A batch is split over all devices if they divide it; of several processes each gives the same images, and gets all
+  features. The last batch is padded: one compile for one encoder, size and batch_size, kept for later calls.
   """
   images, ready = taken(images, encoder)
   batch_size = usual(encoder) if batch_size is None else batch_size
@@ -38,11 +38,11 @@ def embed(encoder, images, *, batch_size=None, layer=None):
   for i in range(0, len(images), batch_size):
     x = ready(images[i:i + batch_size])
     x = np.concatenate([x, np.zeros((batch_size - len(x), *x.shape[1:]), x.dtype)]) if len(x) < batch_size else x
-    y = forward(variables, jax.device_put(x, batches))     # runs while the next batch is prepared
+    y = forward(variables, mesh.put(x, batches))           # runs while the next batch is prepared
     if pending is not None:
-      out.append(np.asarray(pending, np.float32))
+      out.append(np.asarray(mesh.whole(pending), np.float32))
     pending = y
-  return np.concatenate([*out, np.asarray(pending, np.float32)])[:len(images)]
+  return np.concatenate([*out, np.asarray(mesh.whole(pending), np.float32)])[:len(images)]
 
 
 def usual(encoder):
@@ -86,12 +86,13 @@ def layers(encoder, variables):
 
 
 def placement(batch_size, variables):
-  """(where a batch goes, variables beside it): over all local devices if they divide the batch, else on the first."""
-  devices = jax.local_devices()
-  devices = devices if batch_size % len(devices) == 0 else devices[:1]
-  mesh = jax.sharding.Mesh(np.array(devices), ("data",))
-  place = lambda *spec: jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec))
-  return place("data"), jax.device_put(variables, place())
+  """(where a batch goes, variables beside it): spread over all devices if they divide it; else whole, on the first one
+  or, if there are several processes, on every device."""
+  devices = mesh.ordered()
+  spread = batch_size % len(devices) == 0
+  over = mesh.arranged(devices if spread or jax.process_count() > 1 else devices[:1])
+  beside = mesh.put(variables, jax.tree.map(lambda _: mesh.everywhere(over), variables))
+  return mesh.rows(over) if spread else mesh.everywhere(over), beside
 
 
 def taken(examples, encoder):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sslx import errors
+from sslx import errors, mesh
 from sslx.evaluate.embed import placement
 
 
@@ -22,12 +22,12 @@ def pretext(method, params, state, source, *, examples=2048, batch_size=256, see
   size = min(batch_size, examples, len(source))
   number = min(examples, len(source)) // size
   order = np.random.default_rng(seed).permutation(len(source))[:number * size]
-  where, params = placement(size, params)
-  state, found = jax.device_put(state, jax.tree.leaves(params)[0].sharding), []
+  where, (params, state) = placement(size, (params, state))
+  found = []
   for i, rows in enumerate(np.split(order, number)):
     batch = source.batch(np.sort(rows))
-    batch = {k: jax.device_put(batch[k], where) for k in method.reads}
-    found.append(_measured(method)(params, state, jax.random.fold_in(jax.random.key(seed), i), batch))
+    batch = {k: mesh.put(batch[k], where) for k in method.reads}
+    found.append(mesh.whole(_measured(method)(params, state, jax.random.fold_in(jax.random.key(seed), i), batch)))
   return {k: float(np.mean([f[k] for f in found])) for k in found[0]}
 
 

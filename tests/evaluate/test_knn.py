@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sslx import errors
+from sslx import errors, mesh
 from sslx.evaluate import knn
-from sslx.evaluate.knn import KEYS, QUERIES, _nearest, nearest
+from sslx.evaluate.knn import KEYS, QUERIES, _searcher, nearest
 
 
 def reference(train_x, train_y, test_x, test_y, k=20, temperature=0.07):
@@ -79,9 +79,21 @@ def test_scale_of_features_does_not_matter():
 
 
 def test_one_compile_for_all_tiles():
-  _nearest.clear_cache()
-  knn(*clusters(2 * KEYS + 7, 2 * QUERIES + 1, d=4))
-  assert _nearest._cache_size() == 1
+  _searcher.cache_clear()
+  bank, _, x, _ = clusters(2 * KEYS + 7, 2 * QUERIES + 1, d=4)
+  nearest(x, bank, 3)
+  assert _searcher.cache_info().currsize == 1
+  assert _searcher(mesh.arranged(jax.devices()[:3]), len(bank), 3)._cache_size() == 1
+
+
+def test_tiles_on_all_devices_and_the_first_among_equals(monkeypatch):
+  monkeypatch.setattr("sslx.evaluate.knn.KEYS", 16)
+  bank, _, x, _ = clusters(100, 7)
+  bank = np.concatenate([bank, bank, bank])                                     # 19 tiles on 8 devices
+  want = np.argsort(-(x / np.linalg.norm(x, axis=1, keepdims=True) @ bank[:100].T
+                      / np.linalg.norm(bank[:100], axis=1)), 1)[:, :2]
+  rows = nearest(x, bank, 6)[1]
+  assert np.array_equal(rows, np.repeat(want, 3, 1) + np.tile([0, 100, 200], 2))
 
 
 def test_nearest_equals_numpy():

@@ -75,7 +75,8 @@ def test_between_epochs_only_the_new_groups_start_anew():
     out = []
     for devices in (1, 2):
       c.mesh.data = devices
-      out.append(epochs.between(method, tx, module, source, state, jax.random.key(1), mesh.make_mesh(c)))
+      where = mesh.shardings(state, mesh.make_mesh(c))
+      out.append(epochs.between(method, tx, module, source, state, jax.random.key(1), where))
     after, again = out
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), after, again)

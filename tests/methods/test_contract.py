@@ -11,7 +11,7 @@ import pytest
 from compiled import IN_A_RUN
 from small import FAMILIES
 
-from sslx import checkpoint, config, data, methods, optim, run as runs, train
+from sslx import checkpoint, config, data, mesh, methods, optim, run as runs, train
 from sslx.evaluate.embed import fraction
 
 CONFIGS = sorted(pathlib.Path(__file__).parents[2].glob("configs/*.py"))
@@ -123,15 +123,16 @@ def test_encoder_is_deterministic(run):
 
 
 @quick(("simclr",))
-def test_two_devices_give_the_same_step(run):
+def test_four_devices_that_split_the_state_give_the_same_step(run):
   c = run.config.copy_and_resolve_references().unlock()
-  c.mesh.data = 2
-  mesh = train.make_mesh(c)
+  c.mesh.update({"data": 2, "fsdp": 2, "least": 1})
+  over = train.make_mesh(c)
   one, metrics1 = run.go(run.start(), range(1))
-  step = train.make_step(run.method, run.tx, 30, mesh)
-  spread = train.place(run.batches[0], mesh)
-  start = jax.device_put(run.start(), jax.NamedSharding(mesh, jax.P()))
-  two, metrics2 = step(start, jax.random.key(1), spread)
+  where = mesh.of(c, run.start(), over)
+  assert any("fsdp" in s.spec for s in jax.tree.leaves(where.params))
+  step = train.make_step(run.method, run.tx, 30, where)
+  four, metrics2 = step(mesh.put(run.start(), where), jax.random.key(1), train.place(run.batches[0], over))
+  assert jax.tree.map(lambda x: x.sharding, four) == where
   assert np.allclose(metrics1["loss"], metrics2["loss"], rtol=1e-5)
   assert np.allclose(metrics1["grad_norm"], metrics2["grad_norm"], rtol=1e-4)
 
@@ -152,8 +153,7 @@ def test_views_have_the_same_bits_on_eight_devices(run):
   views = jax.jit(run.method.views, compiler_options=IN_A_RUN)
   out = []
   for n in (1, 8):
-    mesh = jax.make_mesh((n,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:n])
-    out.append(views(jax.random.key(4), train.place(run.batches[0], mesh)))
+    out.append(views(jax.random.key(4), train.place(run.batches[0], mesh.arranged(jax.devices()[:n]))))
   assert same(*out)
 
 

@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from sslx import config, encoders, errors, heads, train
-from sslx.mesh import make_mesh, place
+from sslx.mesh import make_mesh, place, put, shardings
 from sslx.methods import base, simclr
 
 IMAGES = np.random.default_rng(0).random((8, 6, 6, 1), np.float32)
@@ -61,9 +61,10 @@ def test_two_devices_give_the_same_sliced_step():
   mesh, method, tx, seen = make_mesh(c), simclr.make(Normed(), widths=(3,), aug=twice), optax.sgd(0.1), []
   for m in (None, mesh):
     state = train.init_state(method, tx, jax.random.key(0), {"image": IMAGES})
-    state = jax.device_put(state, m and jax.NamedSharding(m, jax.P()), may_alias=False)
+    where = m and shardings(state, m)
+    state = put(state, where) if m else state
     batch = {"image": IMAGES} if m is None else place({"image": IMAGES}, m)
-    state, metrics = train.make_step(method, tx, 3, m, slices=2)(state, jax.random.key(1), batch)
+    state, metrics = train.make_step(method, tx, 3, where, slices=2)(state, jax.random.key(1), batch)
     seen.append((state.params, metrics["loss"]))
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), *seen)
   c.slices = 3
