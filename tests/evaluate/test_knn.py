@@ -87,7 +87,7 @@ def test_one_compile_for_all_tiles():
 
 
 def test_tiles_on_all_devices_and_the_first_among_equals(monkeypatch):
-  monkeypatch.setattr("sslx.evaluate.knn.KEYS", 16)
+  monkeypatch.setitem(nearest.__globals__, "KEYS", 16)
   bank, _, x, _ = clusters(100, 7)
   bank = np.concatenate([bank, bank, bank])                                     # 19 tiles on 8 devices
   want = np.argsort(-(x / np.linalg.norm(x, axis=1, keepdims=True) @ bank[:100].T
