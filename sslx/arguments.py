@@ -29,6 +29,13 @@ def parser():
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return p
 
+  def many(p):
+    p.add_argument("--distributed", action="store_true", help="one of several processes, as the cluster says (SLURM, "
+                   "Open MPI, Kubernetes, TPU pods): start the same command in each")
+    p.add_argument("--coordinator", metavar="HOST:PORT", help="or as said here: the address of the first process ...")
+    p.add_argument("--processes", type=int, metavar="N", help="... how many there are ...")
+    p.add_argument("--process", type=int, metavar="I", help="... and which one this is, from 0 on")
+
   p = command("pretrain", "Pretrain, or go on with the run in --workdir: the same command resumes.\n\n"
               "Any key of the config can be set: --config.batch_size=512 --config.data.name=folder:photos\n"
               "(`sslx pretrain --config FILE --show` prints them all).")
@@ -37,6 +44,7 @@ def parser():
   p.add_argument("--workdir", metavar="DIR", help="folder of the run, made if need be")
   p.add_argument("--extend", metavar="total_steps=N", help="take a run past its planned end")
   p.add_argument("--show", action="store_true", help="print the config and exit")
+  many(p)
 
   p = command("transfer", "Train a task with labels on a pretrained encoder, beside the same network from "
               "scratch: writes DIR/transfer.json.\n\nThe same command goes on with what is in --workdir. Any key of "
@@ -53,6 +61,7 @@ def parser():
   p.add_argument("--scratch-lr", type=float, metavar="X", help="peak learning rate from scratch (default: optim.lr)")
   p.add_argument("--extend", metavar="total_steps=N", help="take a run past its planned end")
   p.add_argument("--show", action="store_true", help="print the config and exit")
+  many(p)
 
   p = command("evaluate", "Evaluate the encoder of a run, beside a random one and the raw data: writes "
               "DIR/evaluation.json.")
@@ -67,6 +76,7 @@ def parser():
                  "projection that the loss compares")
   p.add_argument("--train", type=int, metavar="N", help="at most N training examples (default: evaluate.train)")
   p.add_argument("--test", type=int, metavar="N", help="at most N test examples (default: evaluate.test)")
+  many(p)
 
   p = command("embed", "Write embeddings, labels, index and paths of a data set to an .npz file.")
   p.add_argument("--workdir", required=True, metavar="DIR")
@@ -78,6 +88,7 @@ def parser():
   p.add_argument("--read", default="h", choices=("h", "z"), metavar="h|z", help="the representation (default), or the "
                  "projection that the loss compares")
   p.add_argument("--batch", type=int, metavar="N", help="examples a forward pass (default: 256, fewer of long texts)")
+  many(p)
 
   p = command("search", "Find the images of a data set that are most like one or several: writes a page.\n\n"
               "sslx search --workdir runs/mine --image cat.jpg dog.png\n"

@@ -4,7 +4,9 @@ import os
 import pathlib
 import sys
 
+CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "sslx", "compiled")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", CACHE)   # the same command starts faster the next time
 
 from sslx import arguments, errors  # noqa: E402
 
@@ -19,6 +21,7 @@ def main(argv=None):
     if args.command not in ("pretrain", "transfer") and rest:
       raise errors.UsageError(f"unknown argument {rest[0]}; `sslx {args.command} --help` shows what there is")
     args.overrides = rest
+    join(args)
     COMMANDS[args.command](args)
     return 0
   except (Exception, KeyboardInterrupt) as e:  # the last resort: whatever it is, a person gets one line
@@ -29,6 +32,17 @@ def main(argv=None):
     line = errors.first_line(e) if code else f"{type(e).__name__}: {errors.first_line(e)} (--debug shows where)"
     print(f"sslx: {line}", file=sys.stderr)
     return code or 1
+
+
+def join(args):
+  """Makes this one of several processes, if it is to be one; all but the first are silent."""
+  given = [getattr(args, k, None) for k in ("coordinator", "processes", "process")]
+  if not getattr(args, "distributed", False) and given == [None] * 3:
+    return
+  from sslx import log, processes
+  processes.join(*given)
+  if not processes.first():
+    log.console.quiet, sys.stdout = True, open(os.devnull, "w")  # noqa: SIM115
 
 
 def pretrain(args):

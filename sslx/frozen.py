@@ -1,5 +1,7 @@
 """A run's frozen encoder put to use: evaluated beside its baselines, and data sets embedded with it."""
 
+import collections
+import functools
 import pathlib
 
 import jax
@@ -7,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.progress import TextColumn
 
-from sslx import checkpoint, data as datasets, evaluate as evaluation, inputs, log
+from sslx import checkpoint, data as datasets, evaluate as evaluation, inputs, log, processes
 from sslx.augment import recipes
 from sslx.evaluate import sets
 from sslx.evaluate.embed import usual
@@ -45,7 +47,8 @@ def evaluate(encoder, workdir, *, protocols, data=None, train=None, test=None):
   projection = encoder.spec.get("read") == "z"
   step = f"{encoder.spec['step']}, projection" if projection else encoder.spec["step"]
   result |= {"data": data or config["data"]["name"], "step": step}
-  return keep(pathlib.Path(workdir) / "evaluation.json", result, own=data is None and not projection)
+  keeping = functools.partial(keep, pathlib.Path(workdir) / "evaluation.json", result)
+  return processes.by_first(lambda: keeping(own=data is None and not projection)) or result
 
 
 def keep(path, result, own):
@@ -96,5 +99,8 @@ def embed(encoder, out, *, data=None, split="test", layer=None, batch_size=None)
         yield evaluation.embed(encoder, part[source.key], layer=layer, batch_size=batch_size)
         bar.advance(task, len(part["index"]))
 
-    checkpoint.write_npz(out, arrays | {"embeddings": checkpoint.Rows(len(source), embeddings())})
+    if processes.first():
+      checkpoint.write_npz(out, arrays | {"embeddings": checkpoint.Rows(len(source), embeddings())})
+    else:                                                   # its share of the work
+      collections.deque(embeddings(), 0)
   return len(source)

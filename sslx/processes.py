@@ -68,7 +68,7 @@ def in_turn(action):
 class Agreement:
   """What any process asks for, told to all of them at the same step.
 
-  Each step every process calls it with flags; it returns whether any process raised each of them three calls before. No
+  Each step every process calls it with flags; it returns whether any process raised each of them two calls before. No
   process waits: it is a sum on the device, read when it is long done. A single process has its own flags at once.
   """
   DELAY = 3

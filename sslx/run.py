@@ -92,7 +92,7 @@ def environment(source, classes):
 
 def machine():
   """Versions, devices and commit, as JSON."""
-  device = jax.devices()[0]
+  device = jax.local_devices()[0]
   return {
       "versions": {"sslx": __version__, "python": platform.python_version(),
                    **{p: importlib.metadata.version(p) for p in PACKAGES}},

@@ -10,11 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 
 from sslx import encoders, errors, methods
 from sslx.checkpoint.files import read_json, write_json
-from sslx.checkpoint.states import METADATA, Checkpoints, folders, record_of, restore_folder, run_of
+from sslx.checkpoint.states import METADATA, Checkpoints, alone, folders, record_of, restore_folder, run_of
 from sslx.checkpoint.tensors import flat, nested, read_safetensors
 
 
@@ -56,7 +55,7 @@ def export_encoder(path, variables, spec):
   part = path.with_name(f".{path.name}.part")
   shutil.rmtree(part, ignore_errors=True)
   try:
-    with ocp.StandardCheckpointer() as saver:
+    with alone() as saver:
       saver.save(part / "variables", jax.tree.map(np.asarray, variables))
     write_json(part / "spec.json", spec)
     old = path.with_name(f".{path.name}.old")
@@ -96,10 +95,10 @@ def load_encoder(path, *, step=None, module=None, read="h"):
   if spec and spec["step"] >= newest and read == "h":
     module = module or _module(spec)
     abstract = jax.eval_shape(module.init, jax.random.key(0), blank(spec["shape"], reads(spec)))
-    one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     like = jax.tree.map(lambda v: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=one), abstract)
     try:
-      with ocp.StandardCheckpointer() as loader:
+      with alone() as loader:
         variables = loader.restore((folder / "variables").absolute(), like)
     except Exception as e:  # Orbax raises many types for a damaged folder
       raise errors.RunError(f"the encoder in {folder} cannot be read: {errors.first_line(e)}") from e

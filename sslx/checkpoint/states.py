@@ -159,11 +159,19 @@ def folders(workdir):
   return sorted(found, key=lambda p: int(p.name))
 
 
+def alone():
+  """Orbax's reader and writer for this process, which waits for no other."""
+  me = jax.process_index()
+  options = {} if jax.process_count() == 1 else {"multiprocessing_options": ocp.options.MultiprocessingOptions(
+      primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process_{me}")}
+  return ocp.StandardCheckpointer(**options)
+
+
 def restore_folder(folder):
   """What one checkpoint's folder holds, as nested dicts of arrays on one device."""
-  one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   item = pathlib.Path(folder).absolute() / "default"
-  with ocp.StandardCheckpointer() as reader:
+  with alone() as reader:
     like = jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=one),
                         reader.metadata(item).item_metadata.tree)
     return reader.restore(item, like)
