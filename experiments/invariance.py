@@ -79,7 +79,7 @@ def start(method, layout, out):
                       "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2"}
   run = [subprocess.Popen([sys.executable, __file__, "--worker", method, layout, str(out), address, str(i)], env=env)
          for i in range(count)]
-  if any([p.wait() for p in run]):
+  if sum(abs(p.wait()) for p in run):                        # waits for all
     raise SystemExit(f"{method} on {layout} failed")
 
 
@@ -97,12 +97,12 @@ def apart(one, other):
 def table(results):
   """The results as Markdown."""
   out = ["# The numbers do not depend on the devices", "",
-         "`python experiments/invariance.py`: configs/METHOD.py:tiny on scikit-learn's digits, on simulated devices of a",
-         "CPU, beside one device. A layout DATAxFSDP has the batch spread over all its devices and the train state split",
-         "over FSDP of them, every array that divides; with +2 they belong to two processes, each of which loads its part",
-         "of the same batch. *Curve*: largest relative difference of the loss over 50 steps in float64. *Loss*, *grads*:",
-         "relative difference of one float32 step's loss, and of its gradients' norm of the difference; *views*: whether",
-         "they are the same bit for bit.", "",
+         "`python experiments/invariance.py`: configs/METHOD.py:tiny on scikit-learn's digits, on simulated devices of",
+         "a CPU, beside one device. A layout DATAxFSDP has the batch spread over all its devices and the train state",
+         "split over FSDP of them, every array that divides; with +2 they belong to two processes, each of which loads",
+         "its part of the same batch. *Curve*: largest relative difference of the loss over 50 float64 steps. *Loss*,",
+         "*grads*: that of one float32 step's loss, and of its gradients, norm to norm; *views*: whether they are the",
+         "same bit for bit.", "",
          "| kind | method | layout | arrays split | curve, float64 | loss, float32 | grads, float32 | views |",
          "|" + "---|" * 8]
   for method, layouts in results.items():

@@ -91,6 +91,40 @@ def spread(way, devices):
              W, X)
 
 
+APART = {name: f for name, f in PUBLIC.items() if name not in COUPLED}
+
+
+@functools.cache
+def parts_of_a_batch(name, way):
+  """A loss of examples by themselves, of the whole batch and of each of four parts, under pmap or shard_map."""
+  f, z = APART[name], jnp.tanh(jnp.asarray(X, jnp.float32) @ jnp.asarray(W, jnp.float32))   # [B, 3, D]
+  shared = {"center": z[0, 0], "queue": jnp.asarray(QUEUE[:, :D], jnp.float32)}
+  known = {**dict.fromkeys(("student", "p", "x", "anchor", "real", "z"), z[:, 0]), "same": z[:, 0, 0] > 0,
+           **dict.fromkeys(("teacher", "y", "positive", "fake"), z[:, 1]), "negative": z[:, 2],
+           "image": jnp.abs(jnp.tile(z[:, :1, :1, None], (1, 12, 12, 1))), "target": jnp.full((B, 12, 12, 1), 0.5)}
+  known |= {"z": z[:, 1]} if name == "negative_cosine" else {}
+  known |= {"student": z, "teacher": z[:, :2]} if name == "dino" else {}                    # its batch is second
+  names = [k for k, p in inspect.signature(f).parameters.items() if p.default is p.empty]
+  args = [(shared | known)[k] for k in names]
+  if name == "dino":
+    f = lambda s, t, c: losses.dino(s.swapaxes(0, 1), t.swapaxes(0, 1), c)
+  one = f(*args)
+  if way == "pmap":
+    split = [v if k in shared else v.reshape(4, -1, *v.shape[1:]) for k, v in zip(names, args, strict=True)]
+    return one, jax.pmap(f, in_axes=tuple(None if k in shared else 0 for k in names))(*split)
+  mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:4])
+  specs = tuple(P() if k in shared else P("data") for k in names)
+  return one, jax.shard_map(lambda *a: f(*a)[None], mesh=mesh, in_specs=specs, out_specs=P("data"))(*args)
+
+
+@pytest.mark.parametrize("way", ["pmap", "shard_map"])
+@pytest.mark.parametrize("name", APART)
+def test_losses_of_examples_by_themselves_are_the_mean_of_the_parts(name, way):
+  one, each = parts_of_a_batch(name, way)
+  assert len(each) == 4 and np.isfinite(one).all()
+  np.testing.assert_allclose(each.reshape(one.shape) if one.ndim else each.mean(), one, rtol=1e-5, atol=1e-6)
+
+
 def test_all_are_found():
   assert {"ntxent", "info_nce", "supcon", "clip", "siglip", "barlow_twins", "swav", "koleo", "sigreg",
           "ibot"} <= set(COUPLED)
