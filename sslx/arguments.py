@@ -1,5 +1,5 @@
-"""The command line: sslx pretrain | transfer | evaluate | embed | search | report | import | export | gallery | data |
-list. Exit codes: 0 done, 1 a failure, 2 wrong use, 3 stopped by a signal with everything saved."""
+"""The command line: sslx pretrain | transfer | evaluate | embed | search | report | import | export | gallery | plan |
+data | list. Exit codes: 0 done, 1 a failure, 2 wrong use, 3 stopped by a signal with everything saved."""
 
 import argparse
 
@@ -130,6 +130,17 @@ def parser():
                  "strict=True), our own names for sslx.load_encoder, or a program that runs without this library")
   p.add_argument("--out", required=True, metavar="FILE", help=".safetensors, .npz or .pth; any name for stablehlo")
   p.add_argument("--step", metavar="N|best", help="a checkpoint in place of the final encoder")
+
+  p = command("plan", "What a run costs on devices that are not here: compiles its step for them, runs nothing.\n\n"
+              "sslx plan --config configs/simclr.py:imagenet --chip v5e --mesh data=32\n"
+              "TPUs need pip install 'sslx[tpu-plan]'; GPUs and CPUs are simulated. Any key of the config can be set.")
+  p.add_argument("--config", required=True, metavar="FILE[:VARIANT]", help="a config file")
+  p.add_argument("--chip", required=True, metavar="CHIP", help="v4, v5e, v5p, v6e, a100, h100 or cpu")
+  p.add_argument("--mesh", required=True, metavar="data=N[,fsdp=M]", help="how many devices, and how the state is "
+                 "split: see config.mesh")
+  p.add_argument("--shape", metavar="HxWxC", help="of images that stand in for the data, as many as in ImageNet "
+                 "(default: the data's own; of tfds: data.size)")
+  p.add_argument("--out", metavar="FILE.json", help="also write the figures to this file")
 
   p = command("gallery", "Show the augmentations on images of a data set: every operation at several "
               "strengths, every recipe.\n\nThe page needs nothing but itself: "

@@ -18,7 +18,7 @@ def main(argv=None):
     sys.path.append(str(pathlib.Path.cwd()))                 # dotted names are looked for here too, but last
   try:
     args, rest = arguments.parser().parse_known_args(argv)
-    if args.command not in ("pretrain", "transfer") and rest:
+    if args.command not in ("pretrain", "transfer", "plan") and rest:
       raise errors.UsageError(f"unknown argument {rest[0]}; `sslx {args.command} --help` shows what there is")
     args.overrides = rest
     join(args)
@@ -176,6 +176,33 @@ def export(args):
     log.say(f"  {line}")
 
 
+def plan(args):
+  """sslx plan"""
+  import re
+
+  from rich.table import Table
+  found = dict(re.findall(r"(data|fsdp)=(\d+)", args.mesh))
+  if ",".join(f"{k}={v}" for k, v in found.items()) != args.mesh.replace(" ", "") or "data" not in found:
+    raise errors.UsageError(f"--mesh takes data=N or data=N,fsdp=M, not {args.mesh}")
+  if args.shape and not re.fullmatch(r"\d+x\d+x\d+", args.shape):
+    raise errors.UsageError(f"--shape takes HxWxC, such as 256x256x3, not {args.shape}")
+  count = int(found["data"]) * int(found.get("fsdp", 1))
+  os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
+  os.environ["JAX_PLATFORMS"] = "cpu"                        # nothing runs on what is here
+  from sslx import checkpoint, config as configs, log, plan as plans
+  config = configs.override(configs.load(args.config), [
+      *args.overrides, *(f"--config.mesh.{k}={v}" for k, v in found.items())])
+  shape = tuple(map(int, args.shape.split("x"))) if args.shape else None
+  result = plans.plan(config, args.chip, shape=shape)
+  table = Table("each device", "", "", title=f"{args.config} on {count} {args.chip}, {result['mesh']}, batch "
+                f"{result['batch']}, {result['precision']}")
+  for row in plans.rows(result):
+    table.add_row(*row)
+  log.Console().print(table)
+  if args.out:
+    checkpoint.write_json(args.out, result)
+
+
 def gallery(args):
   """sslx gallery"""
   from sslx import log
@@ -257,4 +284,5 @@ def list_(args):
 
 
 COMMANDS = {"pretrain": pretrain, "transfer": transfer, "evaluate": evaluate, "embed": embed, "search": search,
-            "report": report, "import": import_, "export": export, "gallery": gallery, "data": data, "list": list_}
+            "report": report, "import": import_, "export": export, "plan": plan, "gallery": gallery,
+            "data": data, "list": list_}
