@@ -43,6 +43,8 @@ def parser():
                  "left out, the run in --workdir goes on as it was configured")
   p.add_argument("--workdir", metavar="DIR", help="folder of the run, made if need be")
   p.add_argument("--extend", metavar="total_steps=N", help="take a run past its planned end")
+  p.add_argument("--profile", type=int, nargs="?", const=10, default=0, metavar="N", help="trace N steps (default: 10) "
+                 "to DIR/profile, for xprof")
   p.add_argument("--show", action="store_true", help="print the config and exit")
   many(p)
 

@@ -62,7 +62,7 @@ def pretrain(args):
     raise errors.UsageError("pretrain needs --workdir DIR, the folder of the run")
   extend = extended(args)
   from sslx import log, train
-  train.train(config, args.workdir, extend=extend)
+  train.train(config, args.workdir, extend=extend, profile=args.profile)
   log.say(f"done: the encoder is in {args.workdir}/encoder; next: sslx evaluate --workdir {args.workdir}")
 
 

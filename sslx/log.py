@@ -15,6 +15,7 @@ from tensorboardX import SummaryWriter
 from sslx import errors
 from sslx.checkpoint import write_text
 
+CLOCK = ("images_per_s", "step_ms", "step_ms_p95", "data_wait", "memory_gb", "mfu")      # no numbers of the run itself
 console = Console(stderr=True, highlight=False)
 
 
@@ -59,7 +60,7 @@ class Log:
     self.task = self.bar.add_task("pretraining", total=total, completed=start, note="")
 
   def write(self, step, values):
-    """Appends one record, to the file, TensorBoard and the caller's own function."""
+    """Appends one record, to the file, TensorBoard and the caller's own function; returns it."""
     record = {"step": step, **{k: float(v) for k, v in values.items()}}
     self.records.append(record)
     try:
@@ -73,12 +74,13 @@ class Log:
           self.board.add_scalar(k, v, step)
     if self.also:
       self.also(record)
+    return record
 
   def train(self, step, metrics):
     """A record of the step's own metrics with examples/s since the last one, and the progress bar."""
     now = time.monotonic()
     rate = (step - self.done) * self.unit / max(1e-9, now - self.tick)
-    self.write(step, {**metrics, "images_per_s": rate})
+    record = self.write(step, {**metrics, "images_per_s": rate})
     health = " ".join(f"{k} {metrics[k]:.3f}" for k in ("z_std", "h_std", "online_accuracy") if k in metrics)
     note = f"loss {metrics['loss']:.4f} {health} {rate:.0f} examples/s"
     self.bar.update(self.task, completed=step, note=note)
@@ -86,6 +88,7 @@ class Log:
       left = (self.total - step) * (now - self.tick) / max(1, step - self.done)
       say(f"step {step}/{self.total}  {note}  {left / 60:.1f} min left")
     self.tick, self.done = now, step
+    return record
 
   def pause(self, seconds):
     """Leaves `seconds` of evaluation or saving out of examples/s."""

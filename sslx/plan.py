@@ -105,8 +105,8 @@ def described(config, shape):
   size, source = config.data.size, None
   if shape is None and config.data.name.startswith("tfds:"):
     if not size:
-      raise errors.UsageError(f"the images of {config.data.name} have a size that the config does not say: give --shape "
-                              "HxWxC")
+      raise errors.UsageError(f"the images of {config.data.name} have a size that the config does not say: give "
+                              "--shape HxWxC")
     shape = (size, size, 3)
   elif shape is None:
     source = inputs.load(config, "train")

@@ -16,6 +16,7 @@ import optax
 from sslx import (
   checkpoint,
   config as configs,
+  cost,
   data as datasets,
   encoders,
   epochs,
@@ -28,6 +29,7 @@ from sslx import (
   optim,
   processes,
   run,
+  watching,
 )
 from sslx.evaluate.watch import watcher
 from sslx.mesh import make_mesh, place
@@ -83,18 +85,7 @@ def build(config):
   return encoder, methods.make(name, encoder, **options)
 
 
-def check_finite(pending, saved):
-  """Looks at steps [(step, loss, gradients' norm, parameters' norm)]; RunError names the first that is not finite."""
-  for n, *values in jax.device_get(pending):
-    if not np.all(np.isfinite(values)):
-      kept = max(saved.steps(), default=None)
-      raise errors.RunError(
-          f"at step {n} the loss is {values[0]:g}, the gradient norm {values[1]:g}, the parameters' {values[2]:g}; "
-          + (f"the checkpoint of step {kept} is kept. " if kept is not None else "no checkpoint was written yet. ")
-          + "A lower optim.lr, optim.clip=1, a longer optim.warmup or a look at the data may help")
-
-
-def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=None, extend=None):
+def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=None, extend=None, profile=0):
   """Pretrains as `config` says in the folder `workdir`, going on with the run that is there; returns its Encoder.
 
   Args:
@@ -105,6 +96,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
     tx: an optax transformation in place of config.optim.
     log: called with every record {"step", "loss", ...}.
     extend: {"total_steps": N} takes a run past its planned end.
+    profile: so many steps of this start are traced to workdir/profile.
 
   Raises:
     errors.UsageError: wrong config or workdir.
@@ -178,52 +170,69 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
     agreed, stop, overdue = processes.Agreement(), False, False
     ended, last_save = None if extend else logs.plateau(record.losses()), time.monotonic()
     pending, ahead = [], batches(done)                      # pending: steps whose numbers nobody has looked at yet
+    flops = None
     if done < total:
       batch, begun = next(ahead), time.monotonic()
-      step = step.lower(state, key, batch).compile()        # once; from here on another shape is an error
+      traced = step.trace(state, key, batch)
+      step, flops = traced.lower().compile(), cost.flops(traced.jaxpr) / mesh.size     # another shape is an error now
       logs.say(f"compiled in {time.monotonic() - begun:.0f} s")
       record.pause(time.monotonic() - begun)
+    pace = stack.enter_context(contextlib.closing(watching.Pace(flops, jax.local_devices()[0])))
+    traces = stack.enter_context(contextlib.closing(watching.Profile(pathlib.Path(workdir) / "profile", profile, done)))
+    alarm = watching.Alarm(config.method.name)
+
+    @contextlib.contextmanager
+    def aside():                                            # no part of the steps' time
+      begun = time.monotonic()
+      yield
+      record.pause(time.monotonic() - begun)
+      pace.restart()
 
     while done < total and not stop and not (ended and config.stop.plateau):
       if method.epoch and done % epochs.length(source, size) == 0:
-        begun = time.monotonic()
-        state = epochs.between(method, tx, encoder, source, state, key, where)
-        record.pause(time.monotonic() - begun)
+        with aside():
+          state = epochs.between(method, tx, encoder, source, state, key, where)
       state, metrics = step(state, key, batch)
       done += 1
       pending.append((done, metrics["loss"], metrics["grad_norm"], metrics.pop("param_norm")))
-      batch = next(ahead) if done < total else None         # while the step runs
+      with pace.waiting("input"):
+        batch = next(ahead) if done < total else None       # while the step runs
       if len(pending) > 2:
-        pending[-3][1].block_until_ready()                  # the host is never more than two steps ahead
+        with pace.waiting("compute"):
+          pending[-3][1].block_until_ready()                # the host is never more than two steps ahead
+        pace.step(done)
+      else:
+        pace.restart()
+      traces(done)
 
       due = lambda every: every and done % every == 0
       evaluate_now = watch and due(config.evaluate.every)
       log_now = evaluate_now or due(config.log.every) or done == total
       save_now = evaluate_now or overdue or due(config.checkpoint.every)
       if log_now or save_now:
-        check_finite(pending, saved)
+        with pace.waiting("compute"):
+          watching.check_finite(pending, saved.steps())
         pending = []
       values, best = {}, None
       if evaluate_now:
-        begun = time.monotonic()
-        values, best = watch(state.params, state.state)
-        record.pause(time.monotonic() - begun)
+        with aside():
+          values, best = watch(state.params, state.state)
       if log_now:
-        record.train(done, jax.device_get(metrics) | values | ({"lr": rate(done - 1)} if rate else {}))
+        alarm(record.train(done, jax.device_get(metrics) | values | ({"lr": rate(done - 1)} if rate else {})
+                           | pace.values()))
         since = logs.plateau(record.losses())
         if since and not ended:
           logs.say(f"the loss has not fallen since step {since}"
                    + (": the run ends here (stop.plateau)" if config.stop.plateau else ""))
         ended = since
       if save_now:
-        begun = time.monotonic()
-        saved.save(done, state, best)
+        with aside(), pace.waiting("saving"):
+          saved.save(done, state, best)
         last_save = time.monotonic()
-        record.pause(last_save - begun)
       late = 0 < 60 * config.checkpoint.minutes < time.monotonic() - last_save
       stop, overdue = agreed(bool(signals.received), late)
 
-    check_finite(pending, saved)
+    watching.check_finite(pending, saved.steps())
     saved.save(done, state)
     saved.wait()
     if stop and done < total:

@@ -31,5 +31,5 @@ def leaves(workdir, step=None):
 
 
 def numbers(workdir):
-  """The records of metrics.jsonl without the clock's."""
-  return [{k: v for k, v in r.items() if k != "images_per_s"} for r in log.read(f"{workdir}/metrics.jsonl")]
+  """The records of metrics.jsonl, what the clock says left out."""
+  return [{k: v for k, v in r.items() if k not in log.CLOCK} for r in log.read(f"{workdir}/metrics.jsonl")]

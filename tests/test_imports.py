@@ -23,6 +23,7 @@ ORDER = [
   {"presets"},
   {"optim", "data", "checkpoint"},
   {"log", "run"},
+  {"watching"},
   {"evaluate"},
   {"epochs", "initial", "inputs"},
   {"train"},

@@ -23,6 +23,11 @@ CURVES = {  # key: (title, what it says, options of figures.curve)
     "lr": ("Learning rate", "warm-up, then decay", {"floor": 0}),
     "grad_norm": ("Gradient norm", "spikes are a sign of trouble", {"floor": 0}),
     "images_per_s": ("Examples a second", "evaluation and saving left out", {"floor": 0}),
+    "step_ms": ("A step, ms", "the median since the last record", {"floor": 0}),
+    "step_ms_p95": ("A slow step, ms", "of twenty the slowest", {"floor": 0}),
+    "data_wait": ("Waiting for data", "share of the time", {"percent": True}),
+    "memory_gb": ("Device memory, GB", "the most so far", {"floor": 0}),
+    "mfu": ("Model FLOP utilisation", "of the chip's published peak", {"percent": True}),
     "knn": ("kNN during the run", "on test data", {"percent": True}),
     "rankme": ("Effective rank during the run", "near 1 is collapsed", {"floor": 0}),
     "feature_std": ("Feature spread during the run", "of the representation: 1 is even, 0 is collapsed", {"floor": 0})}

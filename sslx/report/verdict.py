@@ -5,8 +5,8 @@ import shlex
 
 from sslx import log
 from sslx.report import record
+from sslx.watching import COLLAPSED_RANK, COLLAPSED_STD
 
-COLLAPSED_STD, COLLAPSED_RANK = 0.05, 1.5
 NARROW_STD, NARROW_RANK = 0.15, 4
 
 

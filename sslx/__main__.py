@@ -1,0 +1,7 @@
+"""`python -m sslx` is `sslx`."""
+
+import sys
+
+from sslx.cli import main
+
+sys.exit(main())
