@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from runs import tiny
 
-from sslx import errors, mesh, plan, train
+from sslx import errors, mesh, optim, plan, train
 
 HLO = """
   %a = f32[128,64]{1,0} all-reduce(%p), channel_id=1, replica_groups={{0,1,2,3},{4,5,6,7}}, to_apply=%add
@@ -34,8 +34,9 @@ def test_slices():
 def test_a_plan_is_what_the_run_holds():
   c = tiny(mesh__data=2, mesh__fsdp=2, mesh__least=1)
   found = plan.plan(c, "cpu")
-  encoder, method = train.build(c)
-  state = train.init_state(method, train.optim.make(c.optim, 12, 32), jax.random.key(0), {"image": np.zeros((1, 8, 8, 1))})
+  method = train.build(c)[1]
+  tx = optim.make(c.optim, 12, 32)
+  state = train.init_state(method, tx, jax.random.key(0), {"image": np.zeros((1, 8, 8, 1))})
   where = mesh.of(c, state, mesh.arranged(jax.devices()[:4], 2))
   held = mesh.put(state.params, where.params)
   assert found["params"] == sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(held))

@@ -51,7 +51,19 @@ def batches(source, *, batch_size, seed, start=0, workers=0, shuffle=True, proce
     if not flags.FLAGS.is_parsed():
       flags.FLAGS.mark_as_parsed()               # grain hands its flags to the workers; only absl.app.run parses them
     data = data.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=AHEAD))
+    return _alive(iter(data))
   return iter(data)
+
+
+def _alive(found):
+  """The batches of reading processes, and a RunError where one of these has died."""
+  try:
+    yield from found
+  except RuntimeError as e:
+    if "Worker process" not in str(e):
+      raise
+    raise errors.RunError(f"one of the processes that read data has died (is memory short?): {errors.first_line(e)} "
+                          "The same command goes on from the last checkpoint; fewer data.workers need less memory") from e
 
 
 def arrays(source, limit=0, seed=0):
