@@ -79,7 +79,7 @@ def damaged(how):
     reached(workdir, 100, p)
     p.send_signal(signal.SIGKILL)
     p.wait()
-    newest = max((int(f.name) for f in workdir.glob("checkpoints/*") if f.name.isdigit()))
+    newest = max(int(f.name) for f in workdir.glob("checkpoints/*") if f.name.isdigit())
     files = sorted((f for f in (workdir / "checkpoints" / str(newest) / "default").rglob("*") if f.is_file()),
                    key=lambda f: f.stat().st_size)
     if how == "truncated":
@@ -218,8 +218,8 @@ def content(workdir):
 def table(rows):
   """The results as Markdown."""
   out = ["# What a run survives", "",
-         "`python experiments/drills.py`: SimCLR on scikit-learn's digits, 300 steps, a checkpoint every 20, each trouble",
-         "made on purpose. *After*: the same command again, to the end, and its last checkpoint beside an undisturbed",
+         "`python experiments/drills.py`: SimCLR on scikit-learn's digits, 300 steps, a checkpoint every 20, each",
+         "trouble made on purpose. *After*: the same command again, to the end, and its last checkpoint beside an undisturbed",
          "run's. Exit codes: 1 a failure, 2 wrong use, 3 stopped with all saved; of a signal its number, negative.", "",
          "| trouble | exit code | what is said | after |", "|---|---|---|---|"]
   out += [f"| {r['name']} | {r['code']} | {r['said'].replace('|', '/')} | {r['after']} |" for r in rows]

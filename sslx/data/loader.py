@@ -62,8 +62,8 @@ def _alive(found):
   except RuntimeError as e:
     if "Worker process" not in str(e):
       raise
-    raise errors.RunError(f"one of the processes that read data has died (is memory short?): {errors.first_line(e)} "
-                          "The same command goes on from the last checkpoint; fewer data.workers need less memory") from e
+    raise errors.RunError(f"a process that reads data has died (is memory short?): {errors.first_line(e)} The same "
+                          "command goes on from the last checkpoint; fewer data.workers need less memory") from e
 
 
 def arrays(source, limit=0, seed=0):
