@@ -1,5 +1,5 @@
 """The command line: sslx pretrain | transfer | evaluate | embed | search | report | import | export | gallery | plan |
-data | list. Exit codes: 0 done, 1 a failure, 2 wrong use, 3 stopped by a signal with everything saved."""
+doctor | data | list. Exit codes: 0 done, 1 a failure, 2 wrong use, 3 stopped by a signal with everything saved."""
 
 import argparse
 
@@ -143,6 +143,10 @@ def parser():
   p.add_argument("--shape", metavar="HxWxC", help="of images that stand in for the data, as many as in ImageNet "
                  "(default: the data's own; of tfds: data.size)")
   p.add_argument("--out", metavar="FILE.json", help="also write the figures to this file")
+
+  p = command("doctor", "Look at this machine: devices, versions, rates, whether the numbers are right on it, and "
+              "what to fix.\n\nExit code 1 where something is wrong.")
+  p.add_argument("--workdir", metavar="DIR", help="where runs shall be written (default: the working folder)")
 
   p = command("gallery", "Show the augmentations on images of a data set: every operation at several "
               "strengths, every recipe.\n\nThe page needs nothing but itself: "

@@ -203,6 +203,22 @@ def plan(args):
     checkpoint.write_json(args.out, result)
 
 
+def doctor(args):
+  """sslx doctor"""
+  from rich.table import Table
+
+  from sslx import doctor as doctors, log
+  table, wrong = Table(), False
+  for title in ("", "", "found", "what to do"):
+    table.add_column(title, overflow="fold")
+  for what, found, right, advice in doctors.examine(args.workdir):
+    table.add_row({True: "ok", False: "!", None: ""}[right], what, found, advice)
+    wrong |= right is False
+  log.Console().print(table)
+  if wrong:
+    raise errors.RunError("something can be better here: see what to do")
+
+
 def gallery(args):
   """sslx gallery"""
   from sslx import log
@@ -284,5 +300,5 @@ def list_(args):
 
 
 COMMANDS = {"pretrain": pretrain, "transfer": transfer, "evaluate": evaluate, "embed": embed, "search": search,
-            "report": report, "import": import_, "export": export, "plan": plan, "gallery": gallery,
+            "report": report, "import": import_, "export": export, "plan": plan, "doctor": doctor, "gallery": gallery,
             "data": data, "list": list_}

@@ -27,7 +27,7 @@ ORDER = [
   {"evaluate"},
   {"epochs", "initial", "inputs"},
   {"train"},
-  {"frozen", "transfer", "interop", "plan"},
+  {"frozen", "transfer", "interop", "plan", "doctor"},
   {"report"},
   {"cli"},
 ]
