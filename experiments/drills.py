@@ -220,7 +220,8 @@ def table(rows):
   out = ["# What a run survives", "",
          "`python experiments/drills.py`: SimCLR on scikit-learn's digits, 300 steps, a checkpoint every 20, each",
          "trouble made on purpose. *After*: the same command again, to the end, its last checkpoint beside an",
-         "undisturbed run's. Exit codes: 1 a failure, 2 wrong use, 3 stopped with all saved; of a signal its number, negative.", "",
+         "undisturbed run's. Exit codes: 1 a failure, 2 wrong use, 3 stopped with all saved; of a signal its number,",
+         "negative.", "",
          "| trouble | exit code | what is said | after |", "|---|---|---|---|"]
   out += [f"| {r['name']} | {r['code']} | {r['said'].replace('|', '/')} | {r['after']} |" for r in rows]
   return "\n".join(out) + "\n"

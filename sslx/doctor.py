@@ -102,7 +102,7 @@ def layers():
   tiles = lambda z: losses.ntxent(z[:24], z[24:], temperature=0.1, chunk=5)
   for name, f, args, want in (("attention", attention.attend, (q, k, v), attended),
                               ("NT-Xent in tiles", tiles, (z,), ntxent)):
-    got = jax.jit(f)(*(jnp.asarray(x, jnp.float32) for x in args))
+    got = np.asarray(jax.jit(f)(*(jnp.asarray(x, jnp.float32) for x in args)), np.float64)
     apart = float(np.max(np.abs(got - want) / np.abs(want).max()))
     right = apart < (1e-5 if jax.devices()[0].platform == "cpu" else 1e-2)       # products are rounded elsewhere
     yield name, f"{apart:.1e} from NumPy's", right, "" if right else "please report this, with the versions"
