@@ -103,9 +103,9 @@ def mounted(folder, options):
 
 
 def full_disk(workdir):
-  """A disk of 3 MB; what is on it is then copied to one with room."""
+  """A disk of 1 MB; what is on it is then copied to one with room."""
   small = workdir.parent / "small_disk"
-  with mounted(small, "size=3m"):
+  with mounted(small, "size=1m"):
     found = ended(start(small / "run"))
     shutil.copytree(small / "run", workdir)
   return found
@@ -120,8 +120,9 @@ def read_only(workdir):
 def two_runs(workdir):
   p = start(workdir)
   reached(workdir, 60, p)
+  p.send_signal(signal.SIGSTOP)                              # it would be done before the other one begins
   found = ended(start(workdir))
-  p.send_signal(signal.SIGTERM)
+  p.send_signal(signal.SIGCONT)
   p.wait()
   return found
 
@@ -165,12 +166,12 @@ def nan(workdir):
 
 
 def clock(workdir):
-  """The wall clock goes back by a year at every call: a module that Python loads at its start sees to it."""
+  """The wall clock goes back by a year in the middle: a module that Python loads at its start sees to it."""
   patch = workdir.parent / "clock"
   patch.mkdir(parents=True, exist_ok=True)
-  (patch / "sitecustomize.py").write_text("import time\nold, calls = time.time, [0]\n"
-                                          "def back():\n  calls[0] += 1\n  return old() - 3e7 * (calls[0] % 2)\n"
-                                          "time.time = back\n")
+  (patch / "sitecustomize.py").write_text("import os, time\nold = time.time\n"
+                                          f"flag = {str(workdir / 'checkpoints' / '60')!r}\n"
+                                          "time.time = lambda: old() - 3e7 * os.path.exists(flag)\n")
   path = os.pathsep.join(filter(None, [str(patch), os.environ.get("PYTHONPATH", "")]))
   p = start(workdir, env={"PYTHONPATH": path})
   reached(workdir, 100, p)

@@ -60,8 +60,9 @@ def plan(config, chip, *, shape=None):
   shape: (H, W, C) of images that stand in for the data, with ImageNet's number of examples and classes.
 
   Returns {"params", "optimizer", "state", "batch", "peak": bytes a device; "flops": products a device and step;
-  "bytes": read and written in its memory; "collectives": {kind: [how many, bytes a device]}; "moved": bytes between
-  devices; "seconds": {compute, memory, network}, the least at the chip's peaks, {} for unknown ones; ...}.
+  "bytes": read and written in its memory, as XLA counts them, what caches serve too; "collectives": {kind: [how many,
+  bytes a device]}; "moved": bytes between devices; "seconds": {compute, memory, network} at the chip's peaks, of which
+  the largest binds, {} for cpu; ...}.
   """
   if chip != "cpu" and chip not in cost.CHIPS:
     raise errors.unknown("chip", chip, [*cost.CHIPS, "cpu"])
@@ -122,7 +123,7 @@ def described(config, shape):
 
 
 def seconds(result, chip):
-  """{what binds: the least seconds that it takes at the chip's published peaks}."""
+  """{what may bind: seconds at the chip's published peaks}."""
   if chip not in cost.CHIPS:
     return {}
   peak = cost.CHIPS[chip]
@@ -174,12 +175,12 @@ def rows(result):
          ("activations and the like", size(result["activations"]), bound),
          ("peak memory", size(result["peak"]), room),
          ("products", f"{result['flops'] / 1e12:.2f} TFLOP", "a step"),
-         ("memory traffic", size(result["bytes"]), "a step" + (", loops of unknown length once" if not bound else ""))]
+         ("memory traffic", size(result["bytes"]), "a step, as XLA counts it: caches take some of it off")]
   out += [(kind, size(moved), f"{number} a step") for kind, (number, moved) in sorted(result["collectives"].items())]
   if least:
     binds = max(least, key=least.get)
     step = least[binds]
-    out += [(f"least time: {k}", f"{1e3 * v:.1f} ms", "binds" if k == binds else "") for k, v in least.items()]
-    out += [("at best", f"{result['batch'] / step:,.0f} examples/s", f"{result['steps'] * step / 3600:.1f} hours for "
+    out += [(f"time, {k}", f"{1e3 * v:.1f} ms", "binds" if k == binds else "") for k, v in least.items()]
+    out += [("speed", f"{result['batch'] / step:,.0f} examples/s", f"{result['steps'] * step / 3600:.1f} hours for "
              f"{result['steps']:,} steps, at {result['chip']}'s published peaks")]
   return out
