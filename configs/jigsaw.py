@@ -20,7 +20,8 @@ def get_config(arg="digits"):
     c.method.side = 225
     c.optim.name, c.optim.lr, c.optim.scale, c.batch_size = "sgd", 0.05, "linear", 1024
   elif arg == "cifar10":
-    c.method.side, c.method.inset, c.method.aug.scale = 48, 0.6, (0.3, 1.0)             # tiles of 9 pixels
+    c.method.inset, c.method.aug.scale = 0.65, (0.3, 1.0)    # tiles of 6 pixels, no larger than objects are
+    c.optim.name, c.optim.lr, c.optim.weight_decay = "adamw", 2e-3, 0.01
   else:
     c.method.side = 24
   return c

@@ -16,8 +16,8 @@ def get_config(arg="digits"):
   if arg == "imagenet":
     c.method.tile = 96                                       # as the paper's patches
     c.optim.name, c.optim.lr, c.optim.scale, c.batch_size = "sgd", 0.05, "linear", 1024
-  elif arg == "cifar10":                                     # patches of 10 pixels, 7 of the image's own
-    c.method.side, c.method.jitter, c.method.standardize, c.method.aug.scale = 48, 0.25, True, (0.5, 1.0)
+  elif arg == "cifar10":                                     # patches of 8 pixels, 3 apart
+    c.method.gap, c.method.jitter, c.method.standardize, c.method.aug.scale = 0.35, 0.1, True, (0.5, 1.0)
     c.method.color = "keep"                                  # small images hardly show aberration
     c.optim.name, c.optim.lr, c.optim.weight_decay = "adamw", 2e-3, 0.01
   else:

@@ -22,6 +22,7 @@ KINDS = {"simclr": "ntxent", "moco": "queue", "byol": "EMA, batch norm", "swav":
          "vicreg": "covariance", "mae": "masked", "context_encoder": "GAN"}
 LAYOUTS = ("1x1", "2x1", "4x1", "8x1", "1x2", "1x4", "2x2+2")
 STEPS = 50
+QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"        # to compile sooner
 
 
 def measure(method, layout, out, address="", process=0):
@@ -75,7 +76,7 @@ def start(method, layout, out):
   with socket.socket() as s:
     s.bind(("127.0.0.1", 0))
     address = f"127.0.0.1:{s.getsockname()[1]}"
-  env = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={data * fsdp // count}",
+  env = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={data * fsdp // count} {QUICK}",
                       "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2"}
   run = [subprocess.Popen([sys.executable, __file__, "--worker", method, layout, str(out), address, str(i)], env=env)
          for i in range(count)]

@@ -23,8 +23,8 @@ from sslx import augment, checkpoint, config, data, encoders, evaluate, log, met
 from sslx.evaluate.raw import principal
 
 HERE = pathlib.Path(__file__).parent
-LONGER = {"patch_position": 5000, "patch_position, fashion": 1000, "jigsaw": 1000, "jigsaw, positions": 1000,
-          "jigsaw, fashion": 600, "transform": 600, "colorization, l2": 600}          # steps
+LONGER = {"patch_position": 6000, "patch_position, fashion": 2000, "jigsaw": 3000, "jigsaw, positions": 3000,
+          "jigsaw, fashion": 1000, "transform": 1500, "colorization, l2": 600}        # steps
 FASHION = ["data.name=fashion_mnist", "encoder.mean=(0.29,)", "encoder.std=(0.35,)"]
 BUDGET = ["--config.total_steps=300", "--config.total_epochs=0", "--config.batch_size=128",
           "--config.encoder.name=resnet10", "--config.encoder.width=8", "--config.log.every=10",
