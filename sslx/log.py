@@ -68,13 +68,17 @@ class Log:
       self.file.flush()
     except OSError as e:
       raise errors.RunError(f"cannot write {self.path}: {e.strerror or e}") from e
-    if self.board and self.board.file_writer.event_writer._worker.is_alive():      # else its queue would fill and block
+    if self._listens():
       for k, v in record.items():
         if k != "step":
           self.board.add_scalar(k, v, step)
     if self.also:
       self.also(record)
     return record
+
+  def _listens(self):
+    """Whether TensorBoard's own thread lives (a full disk or a jump of the clock ends it); else its queue blocks."""
+    return self.board and self.board.file_writer.event_writer._worker.is_alive()
 
   def train(self, step, metrics):
     """A record of the step's own metrics with examples/s since the last one, and the progress bar."""
@@ -102,8 +106,10 @@ class Log:
     self.bar.stop()
     with contextlib.suppress(OSError):                      # what could not be written was told by `write`
       self.file.close()
-      if self.board:
+      if self._listens():
         self.board.close()
+      elif self.board:                                      # nobody reads its queue: the process shall end all the same
+        self.board.file_writer.event_writer._event_queue.cancel_join_thread()
 
 
 def plateau(losses, *, window=20, share=0.02):
