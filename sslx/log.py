@@ -109,7 +109,9 @@ class Log:
       if self._listens():
         self.board.close()
       elif self.board:                                      # nobody reads its queue: the process shall end all the same
-        self.board.file_writer.event_writer._event_queue.cancel_join_thread()
+        writer = self.board.file_writer.event_writer
+        writer._closed = True
+        writer._event_queue.cancel_join_thread()
 
 
 def plateau(losses, *, window=20, share=0.02):

@@ -21,6 +21,19 @@ def test_plateau():
   assert 300 < log.plateau(flat) < 600
 
 
+def test_a_run_ends_when_tensorboards_thread_has_died(tmp_path):
+  """As a jump of the clock makes it: nothing reads the bounded queue any more, and its own clean-up would wait."""
+  record = log.Log(tmp_path, start=0, total=100, unit=1)
+  writer = record.board.file_writer.event_writer
+  writer._worker.stop()
+  record.board.add_scalar("x", 1.0, 0)                       # still in the queue
+  for step in range(50):
+    record.write(step, {"loss": 1.0})
+  record.close()
+  writer.close()                                             # what tensorboardX does at exit
+  assert len(log.read(tmp_path / "metrics.jsonl")) == 50
+
+
 def test_images_of_another_range_are_refused(tmp_path):
   wrong = [{"image": np.full((8, 8, 1), 255.0, np.float32)}] * 40
   with pytest.raises(errors.UsageError, match="floats in .0, 1."):
