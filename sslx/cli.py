@@ -30,6 +30,10 @@ def main(argv=None):
     codes = {errors.Stopped: 3, errors.UsageError: 2, errors.RunError: 1, KeyboardInterrupt: 130}
     code = next((c for kind, c in codes.items() if isinstance(e, kind)), None)
     line = errors.first_line(e) if code else f"{type(e).__name__}: {errors.first_line(e)} (--debug shows where)"
+    processes = None if isinstance(e, errors.Stopped) else sys.modules.get("sslx.processes")
+    if processes and processes.several():
+      line += "" if code else "; perhaps another process of the run has ended: see what it says"
+      processes.leave(code or 1, line)
     print(f"sslx: {line}", file=sys.stderr)
     return code or 1
 

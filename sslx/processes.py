@@ -1,6 +1,8 @@
 """Several processes of one run, a machine or a device each: how they start, take turns, agree and stop together."""
 
 import collections
+import os
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +31,12 @@ def join(address=None, count=None, index=None):
     found = "nothing of a cluster was found here" if not any(given) else f"process {index} of {count} at {address}"
     raise errors.UsageError(f"cannot join the other processes, {found}: {errors.first_line(e)}. Give --coordinator "
                             "HOST:PORT --processes N --process I") from e
+
+
+def leave(code, line):
+  """Ends this process of several after a failure, at once, so that those that wait for it notice and stop, too."""
+  print(f"sslx: {line}", file=sys.stderr, flush=True)
+  os._exit(code)
 
 
 def several():
