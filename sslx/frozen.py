@@ -82,13 +82,18 @@ def view_pair(config, source):
 
 
 def embed(encoder, out, *, data=None, split="test", layer=None, batch_size=None):
-  """Writes embeddings, labels, index and paths of a data set, however large, to an .npz file; how many there are."""
+  """Writes embeddings, labels, index and paths of a data set, however large, to an .npz file; how many there are.
+
+  "encoder" and "data" in it say what it is of: digests of the weights, with the layer's name, and of the data.
+  """
   source = load_data(encoder, data, split)
   arrays = {"embeddings": None, "index": np.arange(len(source), dtype=np.int32)}
   if source.labels is not None:
     arrays["labels"] = source.labels
   if source.paths is not None:
     arrays["paths"] = np.asarray(source.paths)
+  arrays["encoder"] = f"{checkpoint.digest(encoder.variables)} {layer or ''}".strip()
+  arrays["data"] = source.fingerprint
   batch_size = usual(encoder) if batch_size is None else batch_size
   size = max(1, IMAGES // max(1, batch_size)) * max(1, batch_size)                # whole batches, but for the last
   with log.progress(TextColumn("{task.completed}/{task.total}")) as bar:

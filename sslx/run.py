@@ -124,8 +124,8 @@ def enter(workdir, config, now, extend=None):
   difference for a run of other numbers, errors.RunError where the folder cannot be written.
   """
   if "://" in str(workdir):
-    raise errors.UsageError(f"the workdir {workdir} is no path of a file system: mount the bucket (gcsfuse, Mountpoint for "
-                            "S3) and give the path of the mount")
+    raise errors.UsageError(f"the workdir {workdir} is no path of a file system: mount the bucket (gcsfuse, Mountpoint "
+                            "for S3) and give the path of the mount")
   workdir, wanted = pathlib.Path(workdir), configs.plain(config)
   try:
     workdir.mkdir(parents=True, exist_ok=True)

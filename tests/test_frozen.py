@@ -52,7 +52,8 @@ def test_a_set_is_embedded_in_parts_to_the_same_file(tmp_path, monkeypatch):
   source = data.load(f"npz:{tmp_path}/set.npz", split="train")
   encoder = sslx.load_encoder(run)
   whole = sslx.embed(encoder, source.batch(np.arange(40))["image"], batch_size=8)
-  np.savez(tmp_path / "whole.npz", embeddings=whole, index=np.arange(40, dtype=np.int32), labels=source.labels)
+  np.savez(tmp_path / "whole.npz", embeddings=whole, index=np.arange(40, dtype=np.int32), labels=source.labels,
+           encoder=checkpoint.digest(encoder.variables), data=source.fingerprint)
   real = data.Source.batch
   monkeypatch.setattr(data.Source, "batch", lambda self, index: asked.append(len(index)) or real(self, index))
   monkeypatch.setattr(frozen, "IMAGES", 20)

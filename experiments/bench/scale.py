@@ -49,7 +49,8 @@ def measure(devices):
         saves.append(time.perf_counter() - begun)
         saved.wait()
     saved.close()
-  print("FOUND", json.dumps({"devices": devices, "step": statistics.median(times[1:]), "save": statistics.mean(saves[1:])}))
+  print("FOUND", json.dumps({"devices": devices, "step": statistics.median(times[1:]),
+                             "save": statistics.mean(saves[1:])}))
 
 
 def in_process(devices):

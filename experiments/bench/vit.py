@@ -48,7 +48,7 @@ def stepper(batch, model, plain):
   import jax.numpy as jnp
   import optax
 
-  from sslx import encoders, methods, train
+  from sslx import encoders, mesh, methods, train
   from sslx.encoders import vit
   if model == "product":
     a, f = jnp.asarray(np.random.default_rng(0).random((2048, 2048), np.float32)), jax.jit(jnp.matmul)
@@ -64,10 +64,11 @@ def stepper(batch, model, plain):
     method = methods.make("supervised", encoder, num_classes=10, aug=aug)
   rng = np.random.default_rng(0)
   batch = {"image": rng.random((batch, SIDE, SIDE, 3), np.float32), "label": rng.integers(0, 10, batch)}
-  mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-  tx, key, batch = optax.adamw(1e-3, weight_decay=0.05), jax.random.key(0), train.place(batch, mesh)
-  state = jax.device_put(train.init_state(method, tx, key, batch), jax.NamedSharding(mesh, jax.P()))
-  run, now = train.make_step(method, tx, 1000, mesh), [state]
+  over = mesh.arranged(jax.devices())
+  tx, key, batch = optax.adamw(1e-3, weight_decay=0.05), jax.random.key(0), mesh.place(batch, over)
+  state = train.init_state(method, tx, key, batch)
+  where = mesh.shardings(state, over)
+  run, now = train.make_step(method, tx, 1000, where), [mesh.put(state, where)]
 
   def step():
     now[0], metrics = run(now[0], key, batch)

@@ -12,6 +12,7 @@ from sslx.checkpoint.encoder import (
   Encoder as Encoder,
   blank as blank,
   check_fit as check_fit,
+  digest as digest,
   export_encoder as export_encoder,
   load_encoder as load_encoder,
   of as of,

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import os
 import pathlib
 import shutil
@@ -37,6 +38,15 @@ class Encoder:
 def of(module, variables, source):
   """The Encoder of variables in training, for examples like those of a Source."""
   return Encoder(module, variables, tuple(source.shape), {"data": {"key": source.key}})
+
+
+def digest(variables):
+  """16 hex digits of an encoder's variables, by their paths and values."""
+  h = hashlib.blake2b(digest_size=8)
+  for path, x in jax.tree_util.tree_leaves_with_path(variables):
+    h.update(f"{jax.tree_util.keystr(path)}{x.dtype}{x.shape}".encode())
+    h.update(np.ascontiguousarray(x).tobytes())
+  return h.hexdigest()
 
 
 def reads(spec):

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -65,21 +66,28 @@ def embeddings(encoder, source):
 
 
 def stored(path, encoder, source):
-  """The features [N, D] in a file of `sslx embed`, checked to be this encoder's of this Source, by SAMPLE of them."""
+  """The features [N, D] in a file of `sslx embed`, checked to be this encoder's of this Source.
+
+  By SAMPLE of them, and by the digests in the file, if there are any.
+  """
   try:
     with np.load(path, allow_pickle=False) as file:
-      bank = file["embeddings"]
+      bank = np.asarray(file["embeddings"], np.float32)
+      said = [str(file[k]) for k in ("encoder", "data") if k in file]
   except FileNotFoundError:
     raise errors.UsageError(f"there is no {path}: `sslx embed --workdir DIR --split SPLIT --out {path}` writes it"
                             ) from None
-  except (KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as e:      # TypeError: a lone .npy
+  except (KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as e:   # or a lone .npy
     raise errors.UsageError(f"{path} is not what `sslx embed` writes: {errors.first_line(e)}") from e
   some = np.unique(np.linspace(0, len(source) - 1, SAMPLE).astype(int))
   wanted = evaluate.embed(encoder, source.batch(some)["image"])
   if bank.shape != (len(source), wanted.shape[1]):
     raise errors.UsageError(f"{path} holds embeddings {list(bank.shape)}; these data and this encoder need "
                             f"{[len(source), wanted.shape[1]]}: give the --data and --split that it is of")
-  if not np.allclose(bank[some], wanted, rtol=0.01, atol=0.01 * np.abs(wanted).max()):
+  if not np.isfinite(bank).all():
+    raise errors.UsageError(f"{path} holds embeddings that are not finite: write it again with `sslx embed`")
+  same = np.allclose(bank[some], wanted, rtol=0.01, atol=0.01 * np.abs(wanted).max())
+  if not same or said not in ([], [checkpoint.digest(encoder.variables), source.fingerprint]):
     raise errors.UsageError(f"{path} holds embeddings of another encoder, or of other images: write it again with "
                             "`sslx embed`, or give the --data and --split that it is of")
   return bank

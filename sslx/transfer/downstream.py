@@ -4,11 +4,9 @@ What moves is in `params`, all else in `state`: frozen stages, so that no optimi
 the weights. The pretrained encoder is read by `init` alone: afterwards a run's checkpoints hold all there is.
 """
 
-import hashlib
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from sslx import checkpoint, errors
 from sslx.methods import base
@@ -22,7 +20,7 @@ def make(net, views, objective, *, source, weights, strategy, ema=0.0, reads=("i
     net: a Flax module whose part "encoder" is the encoder, called (x, train).
     views: (rng, batch) -> {what the encoder reads, "image": [B, H, W, C] or another: its array, ...}.
     source: the run, or the folder of an encoder or checkpoint, that the pretrained weights are of.
-    weights: `digest` of what is found there, or "" for whatever it is.
+    weights: checkpoint.digest of what is found there, or "" for whatever it is.
     strategy: one of stages.STRATEGIES but auto.
     ema: share of the old average of the weights that is kept a step, less in the first steps; 0 for no average.
     reads: the batch keys it needs, what the encoder reads first.
@@ -87,18 +85,9 @@ def pretrained(source, weights=""):
   if not source:
     raise errors.UsageError("no pretrained encoder was named: give --from RUN, or method.source")
   found = checkpoint.load_encoder(source).variables
-  if weights and digest(found) != weights:
+  if weights and checkpoint.digest(found) != weights:
     raise errors.UsageError(f"the encoder in {source} is not the one that this run began with: give a new --workdir")
   return jax.device_get(found)
-
-
-def digest(variables):
-  """16 hex digits of an encoder's variables, by their paths and values."""
-  h = hashlib.blake2b(digest_size=8)
-  for path, x in jax.tree_util.tree_leaves_with_path(variables):
-    h.update(f"{jax.tree_util.keystr(path)}{x.dtype}{x.shape}".encode())
-    h.update(np.ascontiguousarray(x).tobytes())
-  return h.hexdigest()
 
 
 def fits(own, theirs, source):

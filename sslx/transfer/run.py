@@ -10,7 +10,7 @@ import numpy as np
 
 from sslx import checkpoint, config as configs, data as datasets, errors, evaluate, inputs, log, train
 from sslx.evaluate import split
-from sslx.transfer import choice, downstream, stages
+from sslx.transfer import choice, stages
 
 IMAGES, PIXELS = 1024, 2**19  # on the host, and in a pass through the network, at once
 SCRATCH = "scratch"          # the folder of the comparison, in the run's own
@@ -27,7 +27,7 @@ def onto(config, source):
   if "source" not in c.method:
     raise errors.UsageError(f"the method {c.method.name} is no transfer task: start from a config in configs/transfer")
   configs.onto(c, record.spec, source)
-  c.method.source, c.method.weights = os.path.abspath(source), downstream.digest(record.variables)
+  c.method.source, c.method.weights = os.path.abspath(source), checkpoint.digest(record.variables)
   if record.reads != "image":
     if "reads" not in c.method:
       raise errors.UsageError(f"the encoder in {source} reads {record.reads}, and {c.method.name} needs images: take "

@@ -44,12 +44,19 @@ def test_what_cannot_be_searched_is_one_line(place, capsys):
   (place / "broken.jpg").write_bytes(b"\xff\xd8 no")
   np.savez(place / "short.npz", embeddings=np.zeros((3, 6), np.float32))
   with np.load(place / "train.npz") as file:
-    np.savez(place / "other.npz", embeddings=file["embeddings"][::-1])
+    arrays = dict(file)
+  np.savez(place / "other.npz", embeddings=arrays["embeddings"][::-1])
+  np.savez(place / "later.npz", **arrays | {"encoder": "0123456789abcdef"})                # nearly the same numbers
+  np.savez(place / "nan.npz", **arrays | {"embeddings": arrays["embeddings"] * [1, 1, 1, 1, 1, np.nan]})
+  np.savez(place / "text.npz", embeddings=np.full(arrays["embeddings"].shape, "a"))
   for code, options, image, said in (
       (2, (), "none.png", "cannot read"), (1, (), "broken.jpg", "no image that can be read"),
       (2, ("--index", f"{place}/none.npz"), "seventh.npy", "`sslx embed --workdir"),
       (2, ("--index", f"{place}/short.npz"), "seventh.npy", "give the --data and --split"),
       (2, ("--index", f"{place}/other.npz"), "seventh.npy", "of another encoder, or of other images"),
+      (2, ("--index", f"{place}/later.npz"), "seventh.npy", "of another encoder, or of other images"),
+      (2, ("--index", f"{place}/nan.npz"), "seventh.npy", "not finite"),
+      (2, ("--index", f"{place}/text.npz"), "seventh.npy", "not what `sslx embed` writes"),
       (2, ("--index", f"{place}/seventh.npy"), "seventh.npy", "not what `sslx embed` writes"),
       (2, ("--index", f"{place}/set.npz"), "seventh.npy", "not what `sslx embed` writes"),
       (2, ("--k", "0"), "seventh.npy", "k is 0")):

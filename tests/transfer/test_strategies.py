@@ -7,9 +7,8 @@ import optax
 import pytest
 from sources import TOY, exported
 
-from sslx import encoders, errors, optim, train
+from sslx import checkpoint, encoders, errors, mesh, optim, train
 from sslx.augment import to_float
-from sslx.mesh import place
 from sslx.transfer import classify, downstream, stages
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (8, 8, 8, 1), np.uint8)
@@ -123,10 +122,10 @@ def test_two_devices_give_the_same_step(tmp_path):
   method = make(source, module, "finetune", mixup=0.4, cutmix=1.0, ema=0.9)
   seen, tx = [], optax.sgd(0.1)
   for n in (1, 2):
-    mesh = jax.make_mesh((n,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:n])
-    state = train.init_state(method, tx, jax.random.key(0), BATCH)
-    state = jax.device_put(state, jax.NamedSharding(mesh, jax.P()), may_alias=False)
-    state, metrics = train.make_step(method, tx, 3, mesh)(state, jax.random.key(1), place(BATCH, mesh))
+    over, state = mesh.arranged(jax.devices()[:n]), train.init_state(method, tx, jax.random.key(0), BATCH)
+    where = mesh.shardings(state, over)
+    step = train.make_step(method, tx, 3, where)
+    state, metrics = step(mesh.put(state, where), jax.random.key(1), mesh.place(BATCH, over))
     seen.append((jax.device_get(method.project(state.params, state.state)[1]), metrics["loss"]))
   for a, b in zip(*map(jax.tree.leaves, seen), strict=True):
     np.testing.assert_allclose(a, b, atol=1e-5)
@@ -180,4 +179,4 @@ def test_encoders_that_do_not_fit(tmp_path):
     make("", module, "linear").init(jax.random.key(0), BATCH)
   with pytest.raises(errors.UsageError, match="encoder.scan"):
     stages.check({"blocks": {}}, "freeze=1")
-  assert downstream.digest(variables) == downstream.digest(downstream.pretrained(source))
+  assert checkpoint.digest(variables) == checkpoint.digest(downstream.pretrained(source))
