@@ -103,7 +103,7 @@ def table(results):
          "split over FSDP of them, every array that divides; with +2 they belong to two processes, each of which loads",
          "its part of the same batch. *Curve*: largest relative difference of the loss over 50 float64 steps. *Loss*,",
          "*grads*: that of one float32 step's loss, and of its gradients, norm to norm; *views*: whether they are the",
-         "same bit for bit.", "",
+         "same bit for bit. Compiled with little optimisation, to be sooner done.", "",
          "| kind | method | layout | arrays split | curve, float64 | loss, float32 | grads, float32 | views |",
          "|" + "---|" * 8]
   for method, layouts in results.items():
