@@ -61,22 +61,21 @@ def in_process(devices):
 
 
 def restart():
-  """Seconds from the command to the first step: of a run that is new to this machine, and of the same going on."""
+  """Seconds from the command to the first step: of a run that is new to this machine, and of it going on when killed."""
   seconds = []
   with tempfile.TemporaryDirectory() as folder:
     env = os.environ | {"JAX_COMPILATION_CACHE_DIR": f"{folder}/compiled", "JAX_PLATFORMS": "cpu"}
-    for steps in (2, 4):
-      more = ["--extend", f"total_steps={steps}"] if steps == 4 else []
+    for _ in range(2):
       begun = time.monotonic()
-      config = f"{HERE.parent}/configs/simclr.py:digits"
-      p = subprocess.Popen([sys.executable, "-m", "sslx", "pretrain", "--config", config, "--workdir", f"{folder}/run",
-                            "--config.total_steps=2", "--config.log.every=1", *more],
+      p = subprocess.Popen([sys.executable, "-m", "sslx", "pretrain", "--config",
+                            f"{HERE.parent}/configs/simclr.py:digits", "--workdir", f"{folder}/run",
+                            "--config.checkpoint.every=2", "--config.log.every=1"],
                            env=env, stderr=subprocess.PIPE, text=True)
-      first = next(time.monotonic() - begun for line in p.stderr if re.match(r"step \d+/", line))
-      seconds.append(first)
+      steps = [time.monotonic() - begun for line, _ in zip(
+          (line for line in p.stderr if re.match(r"step \d+/", line)), range(4), strict=False)]
+      seconds.append(steps[0])
+      p.kill()
       p.communicate()
-      if p.returncode:
-        raise SystemExit("the run failed")
   return seconds
 
 
