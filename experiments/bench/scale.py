@@ -61,7 +61,7 @@ def in_process(devices):
 
 
 def restart():
-  """Seconds from the command to the first step: of a run that is new to this machine, and of it going on when killed."""
+  """Seconds from the command to the first step: of a run that is new to this machine, and of it when it goes on."""
   seconds = []
   with tempfile.TemporaryDirectory() as folder:
     env = os.environ | {"JAX_COMPILATION_CACHE_DIR": f"{folder}/compiled", "JAX_PLATFORMS": "cpu"}
