@@ -13,6 +13,7 @@ def test_layers_are_right_and_a_wrong_one_is_seen(monkeypatch):
   assert [right for _, _, right, _ in doctor.layers()] == [False, True]
 
 
+@pytest.mark.slow
 def test_one_step_on_all_devices():
   (what, found, right, advice), = doctor.devices()
   assert "on 1 and on all" in what and "the same bit for bit" in found and right and not advice
