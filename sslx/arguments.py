@@ -63,7 +63,6 @@ def parser():
   p.add_argument("--scratch-lr", type=float, metavar="X", help="peak learning rate from scratch (default: optim.lr)")
   p.add_argument("--extend", metavar="total_steps=N", help="take a run past its planned end")
   p.add_argument("--show", action="store_true", help="print the config and exit")
-  many(p)
 
   p = command("evaluate", "Evaluate the encoder of a run, beside a random one and the raw data: writes "
               "DIR/evaluation.json.")

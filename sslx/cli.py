@@ -186,7 +186,8 @@ def plan(args):
 
   from rich.table import Table
   found = dict(re.findall(r"(data|fsdp)=(\d+)", args.mesh))
-  if ",".join(f"{k}={v}" for k, v in found.items()) != args.mesh.replace(" ", "") or "data" not in found:
+  whole = ",".join(f"{k}={v}" for k, v in found.items()) == args.mesh.replace(" ", "")
+  if not whole or "data" not in found or "0" in found.values():
     raise errors.UsageError(f"--mesh takes data=N or data=N,fsdp=M, not {args.mesh}")
   if args.shape and not re.fullmatch(r"\d+x\d+x\d+", args.shape):
     raise errors.UsageError(f"--shape takes HxWxC, such as 256x256x3, not {args.shape}")

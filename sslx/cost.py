@@ -14,7 +14,7 @@ class Chip:
   flops: float         # bfloat16 products, FLOP/s
   memory: float        # bytes
   bandwidth: float     # of its memory, bytes/s
-  links: float         # to other devices of the slice or node, bytes/s, both directions of all links together
+  links: float         # to other devices of the slice or node, bytes/s that it can send by all links together
   shape: str = ""      # TPU: how its slices are wired: 2d or 3d
 
 
@@ -23,8 +23,8 @@ CHIPS = {
     "v5e": Chip("TPU v5 lite", 197e12, 16 * 2**30, 0.8e12, 200e9, "2d"),
     "v5p": Chip("TPU v5", 459e12, 95 * 2**30, 2.765e12, 600e9, "3d"),
     "v6e": Chip("TPU v6 lite", 918e12, 32 * 2**30, 1.6e12, 400e9, "2d"),
-    "a100": Chip("NVIDIA A100", 312e12, 80 * 2**30, 2.039e12, 600e9),
-    "h100": Chip("NVIDIA H100", 989e12, 80 * 2**30, 3.35e12, 900e9)}
+    "a100": Chip("NVIDIA A100", 312e12, 80 * 2**30, 2.039e12, 300e9),
+    "h100": Chip("NVIDIA H100", 989e12, 80 * 2**30, 3.35e12, 450e9)}
 
 
 def chip_of(device):

@@ -1,6 +1,7 @@
 """Several processes of one run, a machine or a device each: how they start, take turns, agree and stop together."""
 
 import collections
+import hashlib
 import os
 import sys
 
@@ -65,6 +66,17 @@ def by_first(action):
   if failed:
     raise errors.RunError("the first process could not go on: it says why")
   return result
+
+
+def alike(what, text):
+  """A UsageError in all processes where `text` is not the same in every one."""
+  if several():
+    mark = np.frombuffer(hashlib.blake2b(text.encode(), digest_size=4).digest(), np.uint32)
+    marks = multihost_utils.process_allgather(mark)
+    if np.any(marks != marks[0]):
+      other = int(np.argmax(np.any(marks != marks[0], -1)))
+      raise errors.UsageError(f"{what} of process {other} is not that of the first one: the command must be the same "
+                              "in all")
 
 
 def in_turn(action):

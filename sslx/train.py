@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 import pathlib
 import signal
 import time
@@ -149,6 +150,8 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   now = run.environment(source, classes)
   with contextlib.ExitStack() as stack:                     # closes all, the last first, whatever happens
     signals = stack.enter_context(run.Signals())
+    processes.alike("the config, the workdir or the data", json.dumps(
+        [configs.plain(config), str(workdir), now["data"], now["x64"]], sort_keys=True, default=str))
     if lock := processes.by_first(lambda: run.enter(workdir, config, now, extend)):
       stack.enter_context(lock)
     saved = stack.enter_context(contextlib.closing(checkpoint.Checkpoints(
