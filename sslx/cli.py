@@ -3,12 +3,15 @@
 import os
 import pathlib
 import sys
+import traceback
 
 CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "sslx", "compiled")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", CACHE)   # the same command starts faster the next time
 
 from sslx import arguments, errors  # noqa: E402
+from sslx.cli_data import data  # noqa: E402
+from sslx.cli_devices import doctor, plan  # noqa: E402
 
 
 def main(argv=None):
@@ -25,13 +28,16 @@ def main(argv=None):
     COMMANDS[args.command](args)
     return 0
   except (Exception, KeyboardInterrupt) as e:  # the last resort: whatever it is, a person gets one line
+    processes = None if isinstance(e, errors.Stopped) else sys.modules.get("sslx.processes")
+    several = processes and processes.several()
     if "--debug" in argv and not isinstance(e, errors.Stopped):
-      raise
+      if not several:
+        raise
+      traceback.print_exc()
     codes = {errors.Stopped: 3, errors.UsageError: 2, errors.RunError: 1, KeyboardInterrupt: 130}
     code = next((c for kind, c in codes.items() if isinstance(e, kind)), None)
     line = errors.first_line(e) if code else f"{type(e).__name__}: {errors.first_line(e)} (--debug shows where)"
-    processes = None if isinstance(e, errors.Stopped) else sys.modules.get("sslx.processes")
-    if processes and processes.several():
+    if several:
       line += "" if code else "; perhaps another process of the run has ended: see what it says"
       processes.leave(code or 1, line)
     print(f"sslx: {line}", file=sys.stderr)
@@ -180,50 +186,6 @@ def export(args):
     log.say(f"  {line}")
 
 
-def plan(args):
-  """sslx plan"""
-  import re
-
-  from rich.table import Table
-  found = dict(re.findall(r"(data|fsdp)=(\d+)", args.mesh))
-  whole = ",".join(f"{k}={v}" for k, v in found.items()) == args.mesh.replace(" ", "")
-  if not whole or "data" not in found or "0" in found.values():
-    raise errors.UsageError(f"--mesh takes data=N or data=N,fsdp=M, not {args.mesh}")
-  if args.shape and not re.fullmatch(r"\d+x\d+x\d+", args.shape):
-    raise errors.UsageError(f"--shape takes HxWxC, such as 256x256x3, not {args.shape}")
-  count = int(found["data"]) * int(found.get("fsdp", 1))
-  os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
-  os.environ["JAX_PLATFORMS"] = "cpu"                        # nothing runs on what is here
-  from sslx import checkpoint, config as configs, log, plan as plans
-  config = configs.override(configs.load(args.config), [
-      *args.overrides, *(f"--config.mesh.{k}={v}" for k, v in found.items())])
-  shape = tuple(map(int, args.shape.split("x"))) if args.shape else None
-  result = plans.plan(config, args.chip, shape=shape)
-  table = Table("each device", "", "", title=f"{args.config} on {count} {args.chip}, {result['mesh']}, batch "
-                f"{result['batch']}, {result['precision']}")
-  for row in plans.rows(result):
-    table.add_row(*row)
-  log.Console().print(table)
-  if args.out:
-    checkpoint.write_json(args.out, result)
-
-
-def doctor(args):
-  """sslx doctor"""
-  from rich.table import Table
-
-  from sslx import doctor as doctors, log
-  table, wrong = Table(), False
-  for title in ("", "", "found", "what to do"):
-    table.add_column(title, overflow="fold")
-  for what, found, right, advice in doctors.examine(args.workdir):
-    table.add_row({True: "ok", False: "!", None: ""}[right], what, found, advice)
-    wrong |= right is False
-  log.Console().print(table)
-  if wrong:
-    raise errors.RunError("something can be better here: see what to do")
-
-
 def gallery(args):
   """sslx gallery"""
   from sslx import log
@@ -234,57 +196,6 @@ def gallery(args):
   except errors.UsageError as e:
     raise errors.UsageError(str(e).replace("data.size", "--size")) from e
   log.say(f"written: {out}")
-
-
-def data(args):
-  """sslx data"""
-  from rich.table import Table
-
-  from sslx import data as datasets, log
-  if args.action == "list":
-    table = Table("name", "splits", "shape", "classes", "skipped", "path")
-    for r in datasets.listing(args.dir):
-      table.add_row(r["name"], ", ".join(f"{k} {v}" for k, v in r["splits"].items()),
-                    "x".join("any" if n is None else str(n) for n in r["shape"]),
-                    str(len(r["classes"])) if r["classes"] else "", str(r["skipped"] or ""), r["path"])
-    log.Console().print(table)
-    return
-  if args.action == "tokenizer":
-    kind, _, path = (args.source or "").partition(":")
-    if kind != "text" or not args.out:
-      raise errors.UsageError("data tokenizer needs text:PATH, which it learns from, and --out FILE.json")
-    log.say(f"written: {args.out}, {datasets.learn_tokenizer(path, args.out, args.vocab, args.kind)} ids; use it with "
-            f"--config.data.tokenizer={args.out}")
-    return
-  if args.action == "split":
-    split(args)
-    return
-  if not args.source:
-    raise errors.UsageError("data prepare needs what to prepare: folder:PATH or tfds:NAME")
-  with log.progress() as bar:
-    task = bar.add_task("preparing", total=None)
-    found = datasets.prepare(args.source, dir=args.dir, as_name=args.name, on_error=args.on_error,
-                             progress=lambda done, total: bar.update(task, completed=done, total=total))
-  splits = ", ".join(f"{k} {v}" for k, v in found["splits"].items())
-  log.say(f"{found['name']}: {splits}; {found['skipped']} corrupt, {found['ignored']} no images; in {found['path']}")
-  for note in found["notes"]:
-    log.say(note)
-
-
-def split(args):
-  """sslx data split"""
-  from sslx import config as configs, inputs, log, options
-  from sslx.evaluate import split as splits
-  if not (args.source and args.labels and args.out):
-    raise errors.UsageError("data split needs a set such as folder:PATH, --labels 10% or 5 and --out FILE.txt")
-  c = configs.default()
-  c.data.name, c.data.dir, c.data.on_error = args.source, args.dir, args.on_error
-  own = ":" not in args.source and options.is_own(args.source)
-  c.data.size = 0 if own else 1                             # nothing is read, so files may differ in size
-  source = inputs.load(c, "train")
-  index = splits.labelled(args.labels, source.labels, args.seed, source.paths)
-  splits.write(args.out, index, source.paths)
-  log.say(f"written: {args.out}, {len(index)} of {len(source)} examples; use it with --config.data.labels={args.out}")
 
 
 def list_(args):

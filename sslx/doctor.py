@@ -20,7 +20,8 @@ FREE = 5 * 2**30                                           # bytes on the disk t
 
 
 def examine(folder=None):
-  """Yields (what, what was found, True | False | None, what to do): whether it is right, None for a plain fact.
+  """Yields (what, what was found, True | False | None, what to do): whether it is right, None for a fact or
+  mere advice.
 
   folder: where runs shall be written; None for the working folder.
   """
@@ -57,10 +58,10 @@ def machine():
     if there:
       yield what, "is here, and jax runs on the CPU", False, f"pip install 'sslx[{extra}]'"
   if len(found) < cores:
-    yield ("cores", f"{len(found)} device(s) on {cores} cores", False,
+    yield ("cores", f"{len(found)} device(s) on {cores} cores", None,
            f"XLA_FLAGS=--xla_force_host_platform_device_count={cores} keeps them all busy")
   if "hugetlb=1" not in os.environ.get("GLIBC_TUNABLES", ""):
-    yield "large pages", "are off", False, "GLIBC_TUNABLES=glibc.malloc.hugetlb=1 saves a tenth or more of a step"
+    yield "large pages", "are off", None, "GLIBC_TUNABLES=glibc.malloc.hugetlb=1 saves a tenth or more of a step"
 
 
 def timed(f, *args, rounds=5):

@@ -24,14 +24,21 @@ def make_mesh(config):
   """
   have, wanted, fsdp = jax.device_count(), config.mesh.data, config.mesh.fsdp
   if fsdp < 1 or wanted < -1 or not 1 <= (n := (have // fsdp if wanted == -1 else wanted) * fsdp) <= have:
-    raise errors.UsageError(f"mesh.data is {wanted} and mesh.fsdp {fsdp}, and there are {have} devices: their product "
-                            "is 1 to that; data=-1 takes all that fsdp leaves")
+    raise errors.UsageError(f"mesh.data is {wanted} and mesh.fsdp {fsdp}, and there are {have} devices: both are at "
+                            f"least 1, their product at most {have}; data=-1 takes all that fsdp leaves")
   if jax.process_count() > 1 and n < have:
     raise errors.UsageError(f"mesh.data x mesh.fsdp are {n} of {have} devices: several processes use all they have")
   if config.slices < 1 or config.batch_size % (n * config.slices):
     raise errors.UsageError(f"batch_size {config.batch_size} does not divide over {n} devices"
                             + (f" in slices={config.slices}" if config.slices != 1 else "")
                             + ": change it, or mesh.data" + (", or slices" if config.slices != 1 else ""))
+  if config.mesh.least < 1:
+    raise errors.UsageError(f"mesh.least is {config.mesh.least}: an array has at least 1 element")
+  for pattern in config.mesh.whole:
+    try:
+      re.compile(pattern)
+    except re.error as e:
+      raise errors.UsageError(f"mesh.whole holds {pattern!r}, which is no regular expression: {e}") from e
   return arranged(ordered()[:n], fsdp)
 
 
@@ -76,10 +83,7 @@ def shardings(tree, mesh, *, least=2**14, whole=()):
 
 def of(config, tree, mesh):
   """`shardings` by the rules of config.mesh."""
-  try:
-    return shardings(tree, mesh, least=config.mesh.least, whole=config.mesh.whole)
-  except re.error as e:
-    raise errors.UsageError(f"mesh.whole holds no regular expression: {e}") from e
+  return shardings(tree, mesh, least=config.mesh.least, whole=config.mesh.whole)
 
 
 def share(tree, where):

@@ -29,6 +29,7 @@ ORDER = [
   {"train"},
   {"frozen", "transfer", "interop", "plan", "doctor"},
   {"report"},
+  {"cli_data", "cli_devices"},
   {"cli"},
 ]
 RANK = {part: i for i, parts in enumerate(ORDER) for part in parts}

@@ -96,6 +96,7 @@ def test_unlabelled_data_needs_no_label(tmp_path):
 
 @pytest.mark.parametrize(("changed", "says"), [
     ({"batch_size": 5000}, "data set of 1437 examples"), ({"mesh__data": 9}, "8 devices"),
+    ({"mesh__least": 0}, "mesh.least is 0"), ({"mesh__whole": ("(",)}, "no regular expression"),
     ({"mesh__data": 8, "batch_size": 12}, "does not divide over 8 devices"), ({"total_epochs": 1.0}, "not both"),
     ({"total_steps": 0}, "not neither"), ({"total_steps": -3}, "negative"), ({"log__every": 0}, "at least 1"),
     ({"optim__name": "sdg"}, "did you mean sgd"),
