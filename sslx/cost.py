@@ -33,11 +33,11 @@ def chip_of(device):
   return max(found, key=lambda c: len(c.kind), default=None)
 
 
-def flops(jaxpr):
+def flops(jaxpr, once=False):
   """FLOPs of the matrix products and convolutions of a jaxpr, two a multiplication; loops of known length in full.
 
   Recomputation (jax.checkpoint) counts, as the device does it. Of several branches the dearest counts, of a `while` one
-  round. All devices together.
+  round. All devices together. once: each loop counts one round, as XLA's own analysis does.
   """
   total = 0
   for eqn in getattr(jaxpr, "jaxpr", jaxpr).eqns:
@@ -51,10 +51,10 @@ def flops(jaxpr):
       each = kernel.size // kernel.shape[p["dimension_numbers"].rhs_spec[0]]
       total += 2 * eqn.outvars[0].aval.size * each // spread
     elif name == "cond":
-      total += max(map(flops, p["branches"]))
+      total += max(flops(j, once) for j in p["branches"])
     else:
-      inner = sum(flops(j) for value in p.values() for j in (value if isinstance(value, (tuple, list)) else [value])
-                  if isinstance(j, (jax.extend.core.Jaxpr, jax.extend.core.ClosedJaxpr)))
-      times = p["length"] if name == "scan" else p["mesh"].size if name == "shard_map" else 1
+      parts = [j for value in p.values() for j in (value if isinstance(value, (tuple, list)) else [value])]
+      inner = sum(flops(j, once) for j in parts if isinstance(j, (jax.extend.core.Jaxpr, jax.extend.core.ClosedJaxpr)))
+      times = (1 if once else p["length"]) if name == "scan" else p["mesh"].size if name == "shard_map" else 1
       total += times * inner
   return total

@@ -14,8 +14,6 @@ import numpy as np
 
 from sslx import cost, data, errors, inputs, mesh, optim, run, train
 
-TYPES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8,
-         "u64": 8, "f64": 8}
 MOVED = {"all-reduce": 2.0, "all-gather": 1.0, "reduce-scatter": 1.0, "all-to-all": 1.0, "collective-permute": 1.0}
 DATA = {"examples": 1_281_167, "classes": 1000}            # ImageNet's, where the data are not here
 
@@ -62,11 +60,14 @@ def plan(config, chip, *, shape=None):
   Returns {"params", "optimizer", "state", "batch", "peak": bytes a device; "flops": products a device and step;
   "bytes": read and written in its memory, as XLA counts them, what caches serve too; "collectives": {kind: [how many,
   bytes a device]}; "moved": bytes between devices; "seconds": {compute, memory, network} at the chip's peaks, of which
-  the largest binds, {} for cpu; ...}.
+  the largest binds, {} for cpu; "loops": whether there are products in loops, of which XLA counts one round, so that
+  bytes and collectives are too few and seconds are those of compute alone; ...}.
   """
   if chip != "cpu" and chip not in cost.CHIPS:
     raise errors.unknown("chip", chip, [*cost.CHIPS, "cpu"])
   n = config.mesh.data * config.mesh.fsdp
+  if config.slices < 1 or (shape and min(shape) < 1):
+    raise errors.UsageError(f"slices is {config.slices}, shape {shape}: both are at least 1")
   if n < 1 or config.batch_size % (n * config.slices):
     raise errors.UsageError(f"batch_size {config.batch_size} does not divide over {n} devices"
                             + (f" in slices={config.slices}" if config.slices > 1 else "") + ": change it, or --mesh")
@@ -74,6 +75,7 @@ def plan(config, chip, *, shape=None):
   c, batch = described(config, shape)
   method, tx = train.build(c)[1], optim.make(c.optim, c.total_steps, c.batch_size)
   key = jax.eval_shape(lambda: jax.random.key(0))
+  inputs.check_reads(method, batch)
   reads = {k: batch[k] for k in method.reads}
   state = jax.eval_shape(lambda k, b: train.init_state(method, tx, k, b), key,
                          {k: jax.ShapeDtypeStruct((1, *v.shape[1:]), v.dtype) for k, v in reads.items()})
@@ -83,6 +85,7 @@ def plan(config, chip, *, shape=None):
   traced = train.make_step(method, tx, c.total_steps, where, c.slices).trace(
       laid(state, where), laid(key, mesh.everywhere(over)), batch)
   compiled = traced.lower().compile()
+  rounds = cost.flops(traced.jaxpr, once=True) < cost.flops(traced.jaxpr)
   used, moves = compiled.memory_analysis(), collectives(compiled.as_text(), n)
   result = {
       "chip": chip, "devices": n, "mesh": f"data={c.mesh.data}, fsdp={c.mesh.fsdp}", "batch": c.batch_size,
@@ -94,7 +97,7 @@ def plan(config, chip, *, shape=None):
       "peak": used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
       + used.temp_size_in_bytes + used.generated_code_size_in_bytes,
       "flops": cost.flops(traced.jaxpr) / n, "bytes": float((compiled.cost_analysis() or {}).get("bytes accessed", 0)),
-      "collectives": moves, "moved": sum(b for _, b in moves.values())}
+      "loops": rounds, "collectives": moves, "moved": sum(b for _, b in moves.values())}
   return result | {"seconds": seconds(result, chip)}
 
 
@@ -127,6 +130,8 @@ def seconds(result, chip):
   if chip not in cost.CHIPS:
     return {}
   peak = cost.CHIPS[chip]
+  if result["loops"]:
+    return {"compute": result["flops"] / peak.flops}
   return {"compute": result["flops"] / peak.flops, "memory": result["bytes"] / peak.bandwidth,
           "network": result["moved"] / peak.links}
 
@@ -141,14 +146,23 @@ def collectives(text, count):
   for line in re.sub(r"/\*.*?\*/", "", text).splitlines():
     if m := pattern.search(line):
       kind = m[2]
-      arrays = [TYPES.get(t, 4) * math.prod(map(int, filter(None, dims.split(","))))
+      arrays = [width(t) * math.prod(map(int, filter(None, dims.split(","))))
                 for t, dims in re.findall(r"(\w+)\[([\d,]*)\]", m[1])]
-      size = max(arrays) if f"{kind}-start" in line and kind != "all-reduce" else sum(arrays)
+      if f"{kind}-start" in line and kind != "all-reduce":                         # what goes in stands there, too
+        arrays = arrays[:1] if kind == "collective-permute" else arrays[len(arrays) // 2:]
+      size = sum(arrays)
       n = group(line, count)
-      size *= n if kind == "reduce-scatter" and f"{kind}-start" not in line else 1
+      size *= n if kind == "reduce-scatter" else 1
       number, moved = found.get(kind, (0, 0))
-      found[kind] = [number + 1, moved + int(MOVED[kind] * size * (n - 1) / n)]
+      share = 1 if kind == "collective-permute" else (n - 1) / n
+      found[kind] = [number + 1, moved + int(MOVED[kind] * size * share)]
   return found
+
+
+def width(name):
+  """Bytes of an element of an HLO type: pred, s8, f8e4m3fn, bf16, c64, ..."""
+  bits = re.match(r"(?:bf|[sufc])(\d+)", name)
+  return max(1, int(bits[1]) // 8) if bits else 1
 
 
 def group(line, count):
@@ -168,6 +182,7 @@ def rows(result):
   size = lambda b: f"{b / 2**30:.2f} GiB" if b >= 2**29 else f"{b / 2**20:.1f} MiB"
   chip, least = cost.CHIPS.get(result["chip"]), result["seconds"]
   room = f"{100 * result['peak'] / chip.memory:.0f} % of {size(chip.memory)}" if chip else ""
+  loops = "too little: of loops one round is counted" if result["loops"] else ""
   bound = "" if chip and chip.shape else "an upper bound, by the CPU's compiler"
   out = [("parameters", size(result["params"]), ""), ("optimizer", size(result["optimizer"]), ""),
          ("other state", size(result["state"]), "targets, queues, statistics"),
@@ -175,12 +190,14 @@ def rows(result):
          ("activations and the like", size(result["activations"]), bound),
          ("peak memory", size(result["peak"]), room),
          ("products", f"{result['flops'] / 1e12:.2f} TFLOP", "a step"),
-         ("memory traffic", size(result["bytes"]), "a step, as XLA counts it: caches take some of it off")]
-  out += [(kind, size(moved), f"{number} a step") for kind, (number, moved) in sorted(result["collectives"].items())]
+         ("memory traffic", size(result["bytes"]), loops or "a step, as XLA counts it: caches take some of it off")]
+  out += [(kind, size(moved), loops or f"{number} a step")
+          for kind, (number, moved) in sorted(result["collectives"].items())]
   if least:
     binds = max(least, key=least.get)
     step = least[binds]
     out += [(f"time, {k}", f"{1e3 * v:.1f} ms", "binds" if k == binds else "") for k, v in least.items()]
+  if least and not loops:
     out += [("speed", f"{result['batch'] / step:,.0f} examples/s", f"{result['steps'] * step / 3600:.1f} hours for "
              f"{result['steps']:,} steps, at {result['chip']}'s published peaks")]
   return out

@@ -13,6 +13,8 @@ HLO = """
   %c = f32[8,16]{1,0} all-gather(%x), replica_groups=mesh['axis_0'=2,'axis_1'=4] {'axis_1'}, dimensions={0}
   %d = (f32[2,16]{1,0}, f32[8,16]{1,0}) all-gather-start(%x), replica_groups=[2,4]<=[8], dimensions={0}
   %e = f32[2,16]{1,0} reduce-scatter(%x), replica_groups=[2,4]<=[8], dimensions={0}
+  %h = ((f32[1,4]{1,0}, f32[1,8]{1,0}), (f32[8,4]{1,0}, f32[8,8]{1,0})) all-gather-start(%x), replica_groups=[1,8]<=[8]
+  %i = f8e4m3fn[128]{0} collective-permute(%x), source_target_pairs={{0,1}}
   %f = f32[8,16]{1,0} all-gather-done(%d)
   %g = f32[8,16]{1,0} add(%all-reduce.1, %c)
 """
@@ -21,7 +23,8 @@ HLO = """
 def test_collectives():
   assert plan.collectives(HLO, 8) == {
       "all-reduce": [2, int(2 * 4 * 128 * 64 * 3 / 4) + int(2 * 80 * 7 / 8)],
-      "all-gather": [2, 2 * int(4 * 8 * 16 * 3 / 4)], "reduce-scatter": [1, int(4 * 8 * 16 * 3 / 4)]}
+      "all-gather": [3, 2 * int(4 * 8 * 16 * 3 / 4) + int(4 * 8 * 12 * 7 / 8)], "collective-permute": [1, 128],
+      "reduce-scatter": [1, int(4 * 8 * 16 * 3 / 4)]}
 
 
 def test_slices():
@@ -49,6 +52,7 @@ def test_a_plan_is_what_the_run_holds():
 
 @pytest.mark.parametrize("changed, chip, says", [
     ({}, "h200", "did you mean h100"), ({"mesh__data": 3}, "cpu", "does not divide over 3"),
+    ({"slices": 0}, "cpu", "slices is 0"),
     ({"mesh__data": 16}, "cpu", "16 devices are to be simulated, and there are 8")])
 def test_wrong_use(changed, chip, says):
   with pytest.raises(errors.UsageError, match=says):

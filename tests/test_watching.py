@@ -88,6 +88,7 @@ def test_flops():
   assert cost.flops(jax.make_jaxpr(jax.grad(dense))(w, x)) == 2 * 2 * 4 * 8 * 16
   loop = lambda w, x: jax.lax.scan(lambda c, _: (c + dense(w, x), None), 0.0, None, length=5)[0]
   assert cost.flops(jax.make_jaxpr(loop)(w, x)) == 5 * 2 * 4 * 8 * 16
+  assert cost.flops(jax.make_jaxpr(loop)(w, x), once=True) == 2 * 4 * 8 * 16
   either = lambda w, x: jax.lax.cond(x[0, 0] > 0, dense, lambda w, x: 0.0, w, x)
   assert cost.flops(jax.make_jaxpr(jax.jit(either))(w, x)) == 2 * 4 * 8 * 16
 
