@@ -79,6 +79,23 @@ def alike(what, text):
                               "in all")
 
 
+def all_or_none(action):
+  """What `action()` gives in this process; an error in all of them where it raises in any."""
+  if not several():
+    return action()
+  result, failure = None, None
+  try:
+    result = action()
+  except Exception as e:  # it is raised again below, when the others know
+    failure = e
+  failed = multihost_utils.process_allgather(np.int32(failure is not None))
+  if failure is not None:
+    raise failure
+  if np.any(failed):
+    raise errors.RunError(f"process {int(np.argmax(failed))} cannot read it")
+  return result
+
+
 def in_turn(action):
   """What `action()` gives, in the first process before the others, who may find then what it has made."""
   result = by_first(action)

@@ -198,7 +198,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
       state, metrics = step(state, key, batch)
       done += 1
       pending.append((done, metrics["loss"], metrics["grad_norm"], metrics.pop("param_norm")))
-      with pace.waiting("input"):
+      with pace.waiting("input", idle=metrics["loss"].is_ready):
         batch = next(ahead) if done < total else None       # while the step runs
       if len(pending) > 2:
         with pace.waiting("compute"):

@@ -62,13 +62,17 @@ class Pace:
     self.restart()
 
   @contextlib.contextmanager
-  def waiting(self, what):
-    """What happens inside is waiting for `what`: input, compute or saving."""
+  def waiting(self, what, idle=lambda: True):
+    """What happens inside is waiting for `what`: input, compute or saving. idle: whether the devices have nothing to do
+    at its end; waiting for the input while they work costs nothing."""
     begun = time.monotonic()
     self.now = what, begun
-    yield
-    self.now = self.told = None
-    self.waiting_now += (what == "input") * (time.monotonic() - begun)
+    try:
+      yield
+    finally:
+      self.now = self.told = None
+    if what == "input" and idle():
+      self.waiting_now += time.monotonic() - begun
 
   def step(self, number):
     """Step `number` was sent off; the time since the last such call, or `restart`, is one step's."""
@@ -84,7 +88,7 @@ class Pace:
   def values(self):
     """{"step_ms", "step_ms_p95", "data_wait", "memory_gb", "mfu"} of the steps since the last call, as far as known.
 
-    data_wait: share of the time in which the loop waited for the input.
+    data_wait: share of the time in which the loop waited for the input, and the devices, at the end, for the loop.
     """
     times, waited = self.times, self.waited
     self._start()

@@ -32,6 +32,8 @@ def test_pace(monkeypatch, said):
       pace.restart()
     with pace.waiting("input"):
       clock[0] += 0.4
+    with pace.waiting("input", idle=lambda: False):          # the devices are busy meanwhile
+      pass
     with pace.waiting("compute"):
       clock[0] += 0.6
     pace.step(n + 1)

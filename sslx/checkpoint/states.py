@@ -13,7 +13,7 @@ import time
 import jax
 import orbax.checkpoint as ocp
 
-from sslx import errors
+from sslx import errors, processes
 from sslx.checkpoint.files import read_json
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)        # Orbax logs tracebacks of errors that it raises as well
@@ -93,7 +93,7 @@ class Checkpoints:
     Damaged ones are passed over and renamed, so that their steps can be saved again, with a line to `warn` for each;
     (None, None) when there is none at all.
     """
-    read = lambda s: self.manager.restore(s, args=ocp.args.StandardRestore(like))
+    read = lambda s: processes.all_or_none(lambda: self.manager.restore(s, args=ocp.args.StandardRestore(like)))
     step, train, damaged = self._newest(read, self.steps())
     for s, reason in damaged:
       warn(f"checkpoint {s} cannot be read ({reason}): kept as {self._aside(s)}")
@@ -121,12 +121,16 @@ class Checkpoints:
     return None, None, []
 
   def _aside(self, step):
-    """Renames the checkpoint of `step`, which makes room for another; its new folder."""
-    new = next(p for n in itertools.count() if not (p := self.path / f"damaged-{step}{f'-{n}' if n else ''}").exists())
-    try:
-      os.rename(self.path / str(step), new)
-    except OSError as e:
-      raise errors.RunError(f"cannot rename the damaged {self.path / str(step)}: {e.strerror}") from e
+    """Renames the checkpoint of `step`, which makes room for another; its new folder (the first process knows it)."""
+    def rename():
+      free = (self.path / f"damaged-{step}{f'-{n}' if n else ''}" for n in itertools.count())
+      new = next(p for p in free if not p.exists())
+      try:
+        os.rename(self.path / str(step), new)
+      except OSError as e:
+        raise errors.RunError(f"cannot rename the damaged {self.path / str(step)}: {e.strerror}") from e
+      return new
+    new = processes.by_first(rename)
     self.manager.reload()
     return new
 
