@@ -9,14 +9,18 @@ CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", CACHE)   # the same command starts faster the next time
 
-from sslx import arguments, errors  # noqa: E402
+from sslx import arguments, cpu, errors  # noqa: E402
 from sslx.cli_data import data  # noqa: E402
 from sslx.cli_devices import doctor, plan  # noqa: E402
 
 
 def main(argv=None):
   """Runs one command and returns its exit code; errors are one line on stderr."""
-  argv = sys.argv[1:] if argv is None else list(argv)
+  if argv is None:                                           # a process of its own
+    argv = sys.argv[1:]
+    if argv[:1] and argv[0] in ("pretrain", "transfer", "evaluate", "embed", "doctor"):
+      cpu.restart(argv, alone=not any(a.startswith(("--distributed", "--coordinator", "--process")) for a in argv))
+  argv = list(argv)
   if str(pathlib.Path.cwd()) not in sys.path:
     sys.path.append(str(pathlib.Path.cwd()))                 # dotted names are looked for here too, but last
   try:

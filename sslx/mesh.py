@@ -20,9 +20,13 @@ AXES = ("data", "fsdp")
 def make_mesh(config):
   """The Mesh of config.mesh; UsageError where devices are too few, or the batch does not divide over them.
 
+  mesh.data=-1 takes all; of a CPU's simulated ones, as many as the batch divides over.
   Devices of a process lie side by side, so that its share of a batch is one stretch of rows.
   """
   have, wanted, fsdp = jax.device_count(), config.mesh.data, config.mesh.fsdp
+  if wanted == -1 and fsdp > 0 and config.slices > 0 and jax.default_backend() == "cpu" and jax.process_count() == 1:
+    wanted = max((n for n in range(1, have // fsdp + 1) if config.batch_size % (n * fsdp * config.slices) == 0),
+                 default=-1)
   if fsdp < 1 or wanted < -1 or not 1 <= (n := (have // fsdp if wanted == -1 else wanted) * fsdp) <= have:
     raise errors.UsageError(f"mesh.data is {wanted} and mesh.fsdp {fsdp}, and there are {have} devices: both are at "
                             f"least 1, their product at most {have}; data=-1 takes all that fsdp leaves")

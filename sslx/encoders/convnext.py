@@ -9,6 +9,7 @@ import numpy as np
 
 from sslx import errors
 from sslx.augment.color import normalize
+from sslx.encoders.layers import Dense, gelu
 
 _SIZES = {  # name: (blocks a stage, width of the first stage)
     "atto": ((2, 2, 6, 2), 40), "femto": ((2, 2, 6, 2), 48), "pico": ((2, 2, 6, 2), 64), "nano": ((2, 2, 8, 2), 80),
@@ -50,14 +51,14 @@ class Block(nn.Module):
     options = {"dtype": self.dtype, "param_dtype": wide, "kernel_init": nn.initializers.truncated_normal(0.02)}
     y = nn.Conv(width, (7, 7), padding=3, feature_group_count=width, name="conv", **options)(x)
     y = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, param_dtype=wide, name="norm")(y)
-    y = nn.gelu(nn.Dense(4 * width, name="mlp1", **options)(y), approximate=False)
+    y = gelu(Dense(4 * width, name="mlp1", **options)(y))
     if self.second:
       scale, bias = (self.param(n, nn.initializers.zeros, (4 * width,), wide).astype(y.dtype)
                      for n in ("response_scale", "response_bias"))
       square = jnp.sum(jnp.square(y.astype(jnp.promote_types(y.dtype, jnp.float32))), (1, 2), keepdims=True)
       length = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)                # [B, 1, 1, 4D]
       y = y + scale * (y * (length / (length.mean(-1, keepdims=True) + 1e-6)).astype(y.dtype)) + bias
-    y = nn.Dense(width, name="mlp2", **options)(y)
+    y = Dense(width, name="mlp2", **options)(y)
     if self.layer_scale and not self.second:
       y = y * self.param("scale", nn.initializers.constant(self.layer_scale), (width,), wide).astype(y.dtype)
     if drop is not None:

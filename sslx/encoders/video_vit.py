@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from sslx import errors
 from sslx.augment.color import normalize
 from sslx.encoders import positions, vit
+from sslx.encoders.layers import Dense
 
 VARIANTS = {f"video_{name}": vit.VARIANTS[name][:3] for name in ("vit_ti", "vit_s", "vit_b", "vit_l")}
 
@@ -76,8 +77,8 @@ class VideoViT(nn.Module):
     """
     wide, (t, h, w) = jnp.result_type(float), self.grid(x.shape)
     x = tubelets(normalize(x, self.mean, self.std), self.tube, self.patch)
-    x = nn.Dense(self.width, dtype=self.dtype, param_dtype=wide, name="tubelets",
-                 kernel_init=nn.initializers.xavier_uniform())(x)
+    x = Dense(self.width, dtype=self.dtype, param_dtype=wide, name="tubelets",
+              kernel_init=nn.initializers.xavier_uniform())(x)
     x = x + positions.sincos_3d(t, h, w, self.width, self.base).astype(x.dtype)
     if keep is not None:
       x = jnp.take_along_axis(x, keep[..., None], 1)                                     # [B, K, D]

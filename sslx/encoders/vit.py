@@ -10,6 +10,7 @@ import numpy as np
 from sslx import errors
 from sslx.augment.color import normalize
 from sslx.encoders.attention import attend
+from sslx.encoders.layers import Dense, gelu
 from sslx.encoders.positions import angles_2d, resized, sincos_2d, turned
 
 VARIANTS = {  # name: (width, depth, heads), and the MLP's hidden width where it is not four times the width
@@ -89,8 +90,8 @@ class Block(nn.Module):
     that are dropped.
     """
     wide, width = jnp.result_type(float), x.shape[-1]
-    dense = lambda n, name: nn.Dense(n, dtype=self.dtype, param_dtype=wide, name=name,
-                                     kernel_init=nn.initializers.xavier_uniform())
+    dense = lambda n, name: Dense(n, dtype=self.dtype, param_dtype=wide, name=name,
+                                  kernel_init=nn.initializers.xavier_uniform())
     norm = lambda name: nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, param_dtype=wide, name=name)
 
     def branch(y, name):
@@ -116,7 +117,7 @@ class Block(nn.Module):
       y = nn.silu(gate) * y
     else:
       y = dense(hidden, "mlp1")(y)
-      y = nn.gelu(y, approximate=self.mlp != "gelu")
+      y = gelu(y) if self.mlp == "gelu" else nn.gelu(y)
     return x + branch(dense(width, "mlp2")(y), "scale2")
 
 

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from sslx.encoders import positions, vit
+from sslx.encoders.layers import Dense
 
 
 class TokenDecoder(nn.Module):
@@ -28,8 +29,8 @@ class TokenDecoder(nn.Module):
     grid: (h, w), or (t, h, w) of clips.
     """
     wide = jnp.result_type(float)
-    dense = lambda n, name, dtype: nn.Dense(n, dtype=dtype, param_dtype=wide, name=name,
-                                            kernel_init=nn.initializers.xavier_uniform())
+    dense = lambda n, name, dtype: Dense(n, dtype=dtype, param_dtype=wide, name=name,
+                                         kernel_init=nn.initializers.xavier_uniform())
     x = dense(self.width, "embed", self.dtype)(x)                                       # [B, F + N, width]
     table = positions.sincos_2d if len(grid) == 2 else positions.sincos_3d
     places = jnp.asarray(table(*grid, self.width, self.base), x.dtype)

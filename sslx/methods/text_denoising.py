@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from sslx import encoders, losses
 from sslx.augment import text
+from sslx.encoders.layers import Dense
 from sslx.methods import base, words
 
 CITE = """@inproceedings{wang2021tsdae,
@@ -45,7 +46,7 @@ class Decoder(nn.Module):
     found = self.encoder.features(before, train, mask=mask, fill=first)["tokens"]
     found = found.astype(jnp.promote_types(found.dtype, jnp.float32))
     small = nn.initializers.normal(0.02)
-    return nn.Dense(self.encoder.vocab, param_dtype=wide, kernel_init=small, name="scores")(found)
+    return Dense(self.encoder.vocab, param_dtype=wide, kernel_init=small, name="scores")(found)
 
 
 def make(encoder, *, ratio=0.6, span=5, code=128, width=128, depth=1, heads=4, tokenizer="bytes"):

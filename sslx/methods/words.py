@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sslx import errors, tokens
+from sslx.encoders.layers import Dense
 from sslx.methods import base
 
 
@@ -24,7 +25,7 @@ class Scores(nn.Module):
     fill = self.param("fill", small, (self.encoder.width,), wide) if self.masks else None
     found = self.encoder.features(x, train, mask=mask, fill=fill)["tokens"][:, -x.shape[1]:]   # no class token
     found = found.astype(jnp.promote_types(found.dtype, jnp.float32))
-    return nn.Dense(self.encoder.vocab, param_dtype=wide, kernel_init=small, name="scores")(found)
+    return Dense(self.encoder.vocab, param_dtype=wide, kernel_init=small, name="scores")(found)
 
 
 def coder(encoder, method, tokenizer):

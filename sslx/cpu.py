@@ -1,0 +1,40 @@
+"""What CPUs want of the process before JAX starts: memory that is kept from step to step, and a device a core."""
+
+import glob
+import os
+import sys
+
+ACCELERATORS = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/accel*", "/dev/vfio/[0-9]*")
+KEPT = {"hugetlb": "1", "arena_max": "1", "mmap_max": "0", "trim_threshold": "100000000000"}
+DEVICES, MOST = "--xla_force_host_platform_device_count", 8
+
+
+def wanted(environ, cores):
+  """What to add to `environ`, {} if nothing: glibc's memory kept, in large pages; a simulated device a core, at most 8.
+
+  A step's large arrays are mapped afresh each time otherwise, which costs a third of it, and one device leaves cores
+  idle. What the user has set of either stays.
+  """
+  new = {}
+  if "glibc.malloc" not in environ.get("GLIBC_TUNABLES", ""):
+    given = environ.get("GLIBC_TUNABLES", "")
+    new["GLIBC_TUNABLES"] = ":".join(filter(None, [given, *(f"glibc.malloc.{k}={v}" for k, v in KEPT.items())]))
+  if DEVICES not in environ.get("XLA_FLAGS", "") and "JAX_NUM_CPU_DEVICES" not in environ:
+    new["XLA_FLAGS"] = f"{environ.get('XLA_FLAGS', '')} {DEVICES}={min(cores, MOST)}".strip()
+  return new
+
+
+def restart(argv, *, alone=True):
+  """Starts this command again with what CPUs want, if it has not got it and no accelerator is here; or returns.
+
+  alone: whether it is the only process of the run, whose devices are its own choice.
+  """
+  if not sys.platform.startswith("linux") or "jax" in sys.modules or "--help" in argv or "-h" in argv:
+    return
+  if os.environ.get("JAX_PLATFORMS") != "cpu" and any(map(glob.glob, ACCELERATORS)):
+    return
+  new = wanted(os.environ, len(os.sched_getaffinity(0)))
+  if not alone:
+    new.pop("XLA_FLAGS", None)
+  if new:
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | new)

@@ -1,0 +1,38 @@
+"""Our layers against Flax's and JAX's own, in value and gradient."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sslx.encoders import layers
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("float64", 1e-12)])
+def test_gelu(dtype, tolerance):
+  with jax.enable_x64(dtype == "float64"):
+    x = jnp.asarray(np.linspace(-12, 12, 481), dtype)
+    plain, plain_back = jax.vjp(lambda x: jax.nn.gelu(x, approximate=False), x)
+    ours, back = jax.vjp(layers.gelu, x)
+    assert ours.dtype == dtype
+    np.testing.assert_allclose(ours, plain, atol=tolerance, rtol=tolerance)
+    np.testing.assert_allclose(back(jnp.ones_like(x))[0], plain_back(jnp.ones_like(x))[0], atol=tolerance,
+                               rtol=tolerance)
+    second = lambda f: jax.vmap(jax.grad(jax.grad(f)))(x)    # the rule is differentiable, forwards too
+    np.testing.assert_allclose(second(layers.gelu), second(lambda x: jax.nn.gelu(x, approximate=False)),
+                               atol=10 * tolerance, rtol=10 * tolerance)
+    assert jax.jvp(layers.gelu, (x,), (x,))[1].shape == x.shape
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (2, 5, 3), (2, 4, 5, 3), (0, 5, 3)])
+def test_dense(shape):
+  ours, plain = layers.Dense(4, param_dtype=jnp.float32), nn.Dense(4, param_dtype=jnp.float32)
+  x = jnp.asarray(RNG.normal(size=shape), jnp.float32)
+  v = plain.init(jax.random.key(0), x)
+  assert jax.tree.all(jax.tree.map(jnp.array_equal, v, ours.init(jax.random.key(0), x)))
+  run = lambda m: jax.value_and_grad(lambda v, x: jnp.sum(jnp.cos(m.apply(v, x))), (0, 1))(v, x)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), run(ours), run(plain))
+  assert ours.apply(v, x).shape == (*shape[:-1], 4)

@@ -1,0 +1,36 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sslx import cpu
+
+
+def test_what_the_user_has_set_stays():
+  new = cpu.wanted({}, 4)
+  assert new["XLA_FLAGS"] == "--xla_force_host_platform_device_count=4" and "mmap_max=0" in new["GLIBC_TUNABLES"]
+  assert cpu.wanted(new, 4) == {}                            # a restarted process does not restart again
+  assert cpu.wanted({}, 96)["XLA_FLAGS"].endswith("=8")
+  mine = {"XLA_FLAGS": "--xla_dump_to=x", "GLIBC_TUNABLES": "glibc.rtld.nns=2"}
+  new = cpu.wanted(mine, 2)
+  assert new["XLA_FLAGS"] == "--xla_dump_to=x --xla_force_host_platform_device_count=2"
+  assert new["GLIBC_TUNABLES"].startswith("glibc.rtld.nns=2:glibc.malloc.hugetlb=1:")
+  assert cpu.wanted({"GLIBC_TUNABLES": "glibc.malloc.check=1", "JAX_NUM_CPU_DEVICES": "1"}, 2) == {}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="restarts on Linux alone")
+def test_a_command_starts_again_by_itself(tmp_path):
+  code = ("import os, sys; sys.path.insert(0, sys.argv.pop(1)); from sslx import cpu\n"
+          "cpu.restart(sys.argv, alone='alone' in sys.argv)\n"
+          "print(os.environ.get('GLIBC_TUNABLES'), os.environ.get('XLA_FLAGS'), *sys.argv[1:])")
+  script = tmp_path / "script.py"
+  script.write_text(code)
+  env = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "GLIBC_TUNABLES")} | {"JAX_PLATFORMS": "cpu"}
+  run = lambda *argv: subprocess.run([sys.executable, str(script), os.getcwd(), *argv], env=env, text=True, check=True,
+                                     stdout=subprocess.PIPE).stdout.split()
+  tunables, flags, *argv = run("alone", "a b")
+  assert "hugetlb=1" in tunables and flags.startswith("--xla_force") and argv == ["alone", "a", "b"]
+  tunables, flags, _ = run("several")
+  assert "hugetlb=1" in tunables and flags == "None"         # of several processes each has the devices it was given
+  assert run("alone", "--help")[:2] == ["None", "None"]
