@@ -2,14 +2,13 @@
 
 import collections
 import functools
-import pathlib
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 from rich.progress import TextColumn
 
-from sslx import checkpoint, data as datasets, evaluate as evaluation, inputs, log, processes
+from sslx import checkpoint, data as datasets, evaluate as evaluation, inputs, log, paths, processes
 from sslx.augment import recipes
 from sslx.evaluate import sets
 from sslx.evaluate.embed import usual
@@ -47,7 +46,7 @@ def evaluate(encoder, workdir, *, protocols, data=None, train=None, test=None):
   projection = encoder.spec.get("read") == "z"
   step = f"{encoder.spec['step']}, projection" if projection else encoder.spec["step"]
   result |= {"data": data or config["data"]["name"], "step": step}
-  keeping = functools.partial(keep, pathlib.Path(workdir) / "evaluation.json", result)
+  keeping = functools.partial(keep, paths.path(workdir) / "evaluation.json", result)
   return processes.by_first(lambda: keeping(own=data is None and not projection)) or result
 
 

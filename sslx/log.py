@@ -4,7 +4,6 @@ import contextlib
 import json
 import math
 import os
-import pathlib
 import statistics
 import time
 
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
 
-from sslx import errors
+from sslx import errors, paths
 from sslx.checkpoint import write_text
 
 CLOCK = ("images_per_s", "step_ms", "step_ms_p95", "data_wait", "memory_gb", "mfu")      # no numbers of the run itself
@@ -27,7 +26,8 @@ def say(line):
 def read(path):
   """The records of a metrics.jsonl; a last line cut off by a kill is left out."""
   records = []
-  for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines() if pathlib.Path(path).exists() else []:
+  path = paths.path(path)
+  for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
     try:
       records.append(json.loads(line))
     except ValueError:
@@ -44,16 +44,20 @@ def progress(*columns):
 class Log:
   """Writes records {"step": n, ...} of a run that goes on from `start`: later ones in the file are cut off first.
 
-  silent: keeps them, too, but writes nothing: another process does.
+  silent: keeps them, too, but writes nothing: another process does. In a bucket, where nothing can be appended,
+  metrics.jsonl is written anew by `flush`, and there is no TensorBoard.
   """
 
   def __init__(self, workdir, *, start, total, unit, also=None, silent=False):
-    self.path = pathlib.Path(workdir) / "metrics.jsonl"
+    self.path = paths.path(workdir) / "metrics.jsonl"
     self.records = [r for r in read(self.path) if r["step"] <= start]
+    remote = paths.remote(workdir)
+    write = lambda: write_text(self.path, "".join(json.dumps(r) + "\n" for r in self.records))
     if not silent:
-      write_text(self.path, "".join(json.dumps(r) + "\n" for r in self.records))
-    self.file = open(os.devnull if silent else self.path, "a", encoding="utf-8")  # noqa: SIM115
-    self.board = None if silent else SummaryWriter(str(workdir), purge_step=start + 1)
+      write()
+    self.flush = write if remote and not silent else lambda: None
+    self.file = open(os.devnull if silent or remote else self.path, "a", encoding="utf-8")  # noqa: SIM115
+    self.board = None if silent or remote else SummaryWriter(str(workdir), purge_step=start + 1)
     self.total, self.unit, self.also, self.tick, self.done = total, unit, also, time.monotonic(), start
     self.bar = progress(TextColumn("{task.completed}/{task.total}"), TextColumn("{task.fields[note]}"))
     self.bar.start()
@@ -104,6 +108,7 @@ class Log:
 
   def close(self):
     self.bar.stop()
+    self.flush()
     with contextlib.suppress(OSError):                      # what could not be written was told by `write`
       self.file.close()
       if self._listens():

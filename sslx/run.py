@@ -10,7 +10,7 @@ import subprocess
 
 import jax
 
-from sslx import checkpoint, config as configs, data, errors, tokens
+from sslx import checkpoint, config as configs, data, errors, paths, tokens
 from sslx.version import __version__
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scikit-learn")
@@ -41,7 +41,7 @@ def resolve(config, examples, extend=None):
   c.data.name = data.absolute(c.data.name)                  # so that later commands find it
   c.evaluate.data = tuple(map(data.absolute, c.evaluate.data))
   if c.init:
-    c.init = os.path.abspath(os.path.expanduser(c.init))
+    c.init = paths.absolute(c.init)
   if c.data.unlabelled and not c.data.labels:
     raise errors.UsageError("data.unlabelled brings the rest along where data.labels takes some: set data.labels, too")
   if c.data.votes:
@@ -123,14 +123,11 @@ def enter(workdir, config, now, extend=None):
   config: the resolved ConfigDict, which `extend` may change; now: environment(...). Raises errors.UsageError with the
   difference for a run of other numbers, errors.RunError where the folder cannot be written.
   """
-  if "://" in str(workdir):
-    raise errors.UsageError(f"the workdir {workdir} is no path of a file system: mount the bucket (gcsfuse, Mountpoint "
-                            "for S3) and give the path of the mount")
-  workdir, wanted = pathlib.Path(workdir), configs.plain(config)
+  workdir, wanted = paths.path(workdir), configs.plain(config)
   try:
     workdir.mkdir(parents=True, exist_ok=True)
-  except OSError as e:
-    raise errors.RunError(f"cannot make the workdir {workdir}: {e.strerror}") from e
+  except Exception as e:  # file systems of buckets have errors of their own
+    raise errors.RunError(f"cannot make the workdir {workdir}: {getattr(e, 'strerror', None) or e}") from e
   lock = _lock(workdir)
   try:
     if checkpoint.folders(workdir):
@@ -185,7 +182,12 @@ def _compare(where, run, wanted, now, lengths):
 
 
 def _lock(workdir):
-  """An open file that keeps a second process out of `workdir` until it is closed or its process ends, however."""
+  """An open file that keeps a second process out of `workdir` until it is closed or its process ends, however.
+
+  A bucket has no locks: there it keeps nobody out.
+  """
+  if paths.remote(workdir):
+    return open(os.devnull)  # noqa: SIM115
   lock = open(workdir / ".lock", "w")  # noqa: SIM115
   try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

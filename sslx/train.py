@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import json
-import pathlib
 import signal
 import time
 from typing import Any
@@ -28,6 +27,7 @@ from sslx import (
   mesh as meshes,
   methods,
   optim,
+  paths,
   processes,
   run,
   watching,
@@ -107,6 +107,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   run.prefer_determinism(config)
   load = lambda split, **options: processes.in_turn(functools.partial(inputs.load, config, split, **options))
   source = load("train", rest=True) if data is None else datasets.given(data)
+  paths.path(workdir)                                       # refused at once, if it cannot be
   config = run.resolve(config, len(source), extend)
   total, size, mesh = config.total_steps, config.batch_size, make_mesh(config)
   if data is not None:
@@ -181,7 +182,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
       logs.say(f"compiled in {time.monotonic() - begun:.0f} s")
       record.pause(time.monotonic() - begun)
     pace = stack.enter_context(contextlib.closing(watching.Pace(flops, jax.local_devices()[0])))
-    traces = stack.enter_context(contextlib.closing(watching.Profile(pathlib.Path(workdir) / "profile", profile, done)))
+    traces = stack.enter_context(contextlib.closing(watching.Profile(paths.path(workdir) / "profile", profile, done)))
     alarm = watching.Alarm(config.method.name)
 
     @contextlib.contextmanager
@@ -230,6 +231,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
         ended = since
       if save_now:
         with aside(), pace.waiting("saving"):
+          record.flush()
           saved.save(done, state, best)
         last_save = time.monotonic()
       late = 0 < 60 * config.checkpoint.minutes < time.monotonic() - last_save
@@ -244,5 +246,5 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
                            "goes on")
     spec = checkpoint.spec_of(configs.plain(config), now) | {"step": done}
     variables = meshes.whole(method.encoder(state.params, state.state)[source.key])
-    processes.by_first(lambda: checkpoint.export_encoder(pathlib.Path(workdir) / "encoder", variables, spec))
+    processes.by_first(lambda: checkpoint.export_encoder(paths.path(workdir) / "encoder", variables, spec))
     return checkpoint.Encoder(encoder, variables, tuple(source.shape), spec)

@@ -14,7 +14,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # A module-level import names something of an earlier line, or of its own part. (Inside functions anything goes.)
 ORDER = [
   {"version", "errors"},
-  {"options", "mesh", "arguments", "tokens", "cost"},
+  {"paths", "cpu", "options", "mesh", "arguments", "tokens", "cost"},
   {"processes"},
   {"augment", "losses", "config"},
   {"encoders"},

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-import pathlib
 import shutil
 from typing import Any
 
@@ -12,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sslx import encoders, errors, methods
+from sslx import encoders, errors, methods, paths
 from sslx.checkpoint.files import read_json, write_json
 from sslx.checkpoint.states import METADATA, Checkpoints, alone, folders, record_of, restore_folder, run_of
 from sslx.checkpoint.tensors import flat, nested, read_safetensors
@@ -60,8 +59,17 @@ def blank(shape, reads="image"):
 
 
 def export_encoder(path, variables, spec):
-  """Writes variables and spec.json to the folder `path`, whole or not at all."""
-  path = pathlib.Path(path).absolute()
+  """Writes variables and spec.json to the folder `path`, whole or not at all; in a bucket spec.json comes last."""
+  path = paths.path(paths.absolute(path))
+  if paths.remote(path):
+    try:
+      (path / "spec.json").unlink(missing_ok=True)
+      with alone() as saver:
+        saver.save(path / "variables", jax.tree.map(np.asarray, variables), force=True)
+    except Exception as e:  # each file system has errors of its own
+      raise errors.RunError(f"cannot export the encoder to {path}: {errors.first_line(e)}") from e
+    write_json(path / "spec.json", spec)
+    return
   part = path.with_name(f".{path.name}.part")
   shutil.rmtree(part, ignore_errors=True)
   try:
@@ -93,7 +101,7 @@ def load_encoder(path, *, step=None, module=None, read="h"):
   """
   if read not in ("h", "z"):
     raise errors.unknown("output to read", read, ("h", "z"))
-  path = pathlib.Path(path)
+  path = paths.path(path)
   if path.is_file():
     arrays, spec = _file(path)
     module = module or recorded(path, spec)
@@ -109,7 +117,7 @@ def load_encoder(path, *, step=None, module=None, read="h"):
     like = jax.tree.map(lambda v: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=one), abstract)
     try:
       with alone() as loader:
-        variables = loader.restore((folder / "variables").absolute(), like)
+        variables = loader.restore(paths.path(paths.absolute(folder)) / "variables", like)
     except Exception as e:  # Orbax raises many types for a damaged folder
       raise errors.RunError(f"the encoder in {folder} cannot be read: {errors.first_line(e)}") from e
     return Encoder(module, variables, tuple(spec["shape"]), spec)
@@ -118,7 +126,7 @@ def load_encoder(path, *, step=None, module=None, read="h"):
 
 def read_spec(path):
   """The JSON record of an encoder that load_encoder reads from `path`, without its weights."""
-  path = pathlib.Path(path)
+  path = paths.path(path)
   if path.is_file():
     return _file(path)[1]
   found = next((f for f in (path / "spec.json", path / "encoder" / "spec.json") if f.exists()), None)

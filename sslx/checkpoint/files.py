@@ -10,13 +10,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from sslx import errors
+from sslx import errors, paths
 
 
 def read_json(path):
   """The content of a JSON file, or one clear line."""
   try:
-    return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    return json.loads(paths.path(path).read_text(encoding="utf-8"))
   except FileNotFoundError:
     raise errors.UsageError(f"there is no {path}: is this the workdir of a run?") from None
   except (OSError, ValueError) as e:
@@ -29,8 +29,14 @@ def write_json(path, content):
 
 
 def write_text(path, text):
-  """Writes a text file whole or not at all: beside it first, then renamed."""
-  path = pathlib.Path(path)
+  """Writes a text file whole or not at all: beside it first, then renamed; an object in a bucket is whole by itself."""
+  path = paths.path(path)
+  if paths.remote(path):
+    try:
+      path.write_text(text, encoding="utf-8")
+    except Exception as e:  # each file system has errors of its own
+      raise errors.RunError(f"cannot write {path}: {errors.first_line(e)}") from e
+    return
   part = path.with_name(f".{path.name}.part")
   try:
     with open(part, "w", encoding="utf-8") as f:

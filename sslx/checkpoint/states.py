@@ -5,15 +5,13 @@ import gc
 import itertools
 import json
 import logging
-import os
-import pathlib
 import sys
 import time
 
 import jax
 import orbax.checkpoint as ocp
 
-from sslx import errors, processes
+from sslx import errors, paths, processes
 from sslx.checkpoint.files import read_json
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)        # Orbax logs tracebacks of errors that it raises as well
@@ -44,7 +42,7 @@ class Checkpoints:
   """
 
   def __init__(self, workdir, *, keep=2, metric=None, record=None, create=True):
-    self.path = pathlib.Path(workdir).absolute() / "checkpoints"
+    self.path = paths.path(paths.absolute(workdir)) / "checkpoints"
     self.keep, self.metric, self.record = max(1, keep), metric, record or {}
     self.manager = ocp.CheckpointManager(
         self.path, item_handlers=ocp.StandardCheckpointHandler(), options=ocp.CheckpointManagerOptions(
@@ -126,7 +124,7 @@ class Checkpoints:
       free = (self.path / f"damaged-{step}{f'-{n}' if n else ''}" for n in itertools.count())
       new = next(p for p in free if not p.exists())
       try:
-        os.rename(self.path / str(step), new)
+        (self.path / str(step)).rename(new)
       except OSError as e:
         raise errors.RunError(f"cannot rename the damaged {self.path / str(step)}: {e.strerror}") from e
       return new
@@ -142,7 +140,7 @@ class Checkpoints:
 def record_of(folder):
   """What a checkpoint's folder says of itself: {"config", "environment", "best"}; {} where it says nothing."""
   try:
-    return dict(json.loads((pathlib.Path(folder) / METADATA).read_text())["custom_metadata"])
+    return dict(json.loads((paths.path(folder) / METADATA).read_text())["custom_metadata"])
   except (OSError, ValueError, KeyError, TypeError):
     return {}
 
@@ -153,13 +151,14 @@ def run_of(workdir):
   Raises errors.UsageError for the workdir of no run.
   """
   kept = next((r for f in folders(workdir)[::-1] if "config" in (r := record_of(f))), {})
-  files = {k: pathlib.Path(workdir) / f"{k}.json" for k in ("config", "environment")}
+  files = {k: paths.path(workdir) / f"{k}.json" for k in ("config", "environment")}
   return {k: kept[k] if k in kept and not f.exists() else read_json(f) for k, f in files.items()}
 
 
 def folders(workdir):
   """The folders of a workdir's checkpoints, oldest first."""
-  found = [p for p in (pathlib.Path(workdir) / "checkpoints").glob("*") if p.name.isdigit()]
+  inside = paths.path(workdir) / "checkpoints"
+  found = [p for p in (inside.iterdir() if inside.is_dir() else ()) if p.name.isdigit()]
   return sorted(found, key=lambda p: int(p.name))
 
 
@@ -174,7 +173,7 @@ def alone():
 def restore_folder(folder):
   """What one checkpoint's folder holds, as nested dicts of arrays on one device."""
   one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-  item = pathlib.Path(folder).absolute() / "default"
+  item = paths.path(paths.absolute(folder)) / "default"
   with alone() as reader:
     like = jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=one),
                         reader.metadata(item).item_metadata.tree)

@@ -9,7 +9,7 @@ import os
 
 import numpy as np
 
-from sslx import errors, options
+from sslx import errors, options, paths
 from sslx.data import boxes, decode, masks, memory, prepared, source as sources, tfds, toy
 from sslx.data.loader import arrays as arrays, batches as batches, drawn as drawn, parts as parts
 from sslx.data.prepared import directory as directory
@@ -140,7 +140,7 @@ def given(sequence, name="given"):
 def absolute(name):
   """The name of a data set, a folder or file with its whole path, so that it is found from anywhere."""
   kind, _, path = name.partition(":")
-  return f"{kind}:{os.path.abspath(os.path.expanduser(path))}" if kind in FILES else name
+  return f"{kind}:{paths.absolute(path)}" if kind in FILES else name
 
 
 def _kind(name, dir):
@@ -151,7 +151,11 @@ def _kind(name, dir):
       raise errors.UsageError(f"'{name}' is not whole: write {kind}:{'NAME' if kind == 'tfds' else 'PATH'}")
     if path == "PATH":
       raise errors.UsageError(f"data.name is still '{name}': set it to where your data lie, {kind}:FOLDER_OR_FILE")
-    return kind, path if kind == "tfds" else os.path.expanduser(path)
+    if kind == "tfds":
+      return kind, path
+    if paths.remote(path):
+      return kind, str(paths.fetched(path, os.path.join(prepared.directory(dir), "fetched"), _tell))
+    return kind, os.path.expanduser(path)
   if name in BUILT_IN:
     return name, None
   known = prepared.sets(dir)
@@ -162,6 +166,11 @@ def _kind(name, dir):
   if os.path.exists(os.path.expanduser(name)):
     raise errors.UsageError(f"'{name}' is a path: write {'npz' if os.path.isfile(name) else 'folder'}:{name}")
   raise options.unknown("data set", name, (*BUILT_IN, *FORMS[:-1], *known))
+
+
+def _tell(line):
+  from sslx import log
+  log.say(line)
 
 
 def _own(name, strict, soft):

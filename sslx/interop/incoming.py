@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 from ml_collections import ConfigDict
 
-from sslx import checkpoint, config as configs, data as datasets, encoders, errors, run
+from sslx import checkpoint, config as configs, data as datasets, encoders, errors, paths, run
 from sslx.interop import architectures, files, sources
 from sslx.interop.table import to_ours, to_theirs
 
@@ -73,7 +73,7 @@ def import_weights(path, workdir, *, encoder=None, source=None, size=0, options=
 
 def free(workdir):
   """A UsageError where `workdir` holds something else than an imported encoder."""
-  path = pathlib.Path(workdir)
+  path = paths.path(workdir)
   record = path / "config.json"
   imported = record.exists() and checkpoint.read_json(record).get("method", {}).get("name") == "imported"
   if (checkpoint.folders(path) or record.exists() or (path / "encoder").exists()) and not (
@@ -180,7 +180,7 @@ def keep(workdir, path, module, variables, shape, encoder, options, data, found,
   known = origin["data"] if origin and not data else {
       "name": c.data.name, "examples": 0, "dtype": "uint8", "classes": None, "fingerprint": None, "skipped": 0}
   environment = run.machine() | {"data": known | {"shape": list(shape)}}
-  workdir, plain = pathlib.Path(workdir), configs.plain(c)
+  workdir, plain = paths.path(workdir), configs.plain(c)
   spec = checkpoint.spec_of(plain, environment) | {"step": 0, "source": found}
   try:
     workdir.mkdir(parents=True, exist_ok=True)

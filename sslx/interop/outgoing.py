@@ -5,7 +5,7 @@ import pathlib
 import jax
 import numpy as np
 
-from sslx import checkpoint, errors
+from sslx import checkpoint, errors, paths
 from sslx.interop import architectures, files, stablehlo
 from sslx.interop.table import to_theirs
 
@@ -61,7 +61,7 @@ def export_weights(workdir, to, out, *, step=None, module=None):
 
 def metrics(workdir, step):
   """What evaluation.json says of this encoder on its own data, or {}."""
-  path = pathlib.Path(workdir) / "evaluation.json"
+  path = paths.path(workdir) / "evaluation.json"
   found = checkpoint.read_json(path) if path.exists() else {}
   return {k: found[k] for k in MEASURED if k in found} if found.get("step") == step else {}
 

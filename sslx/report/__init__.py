@@ -7,7 +7,7 @@ import pathlib
 import jinja2
 from ml_collections import ConfigDict
 
-from sslx import checkpoint, errors, inputs
+from sslx import checkpoint, errors, inputs, paths
 from sslx.report import figures, pictures, record, space, tables, transferred, verdict
 
 PAGES = jinja2.Environment(loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent), autoescape=True,
@@ -24,13 +24,15 @@ def write(workdir, *, out=None):
     errors.RunError: a damaged file, or `out` cannot be written.
   """
   run = record.read(workdir)
-  out = place(pathlib.Path(workdir) / "report.html" if out is None else out, "report")
+  out = place(paths.path(workdir) / "report.html" if out is None else out, "report")
   save(out, "report.html.jinja", **gather(run))
   return out
 
 
 def place(out, what):
   """`out` as a path at which a page can be written; errors.UsageError or errors.RunError where it cannot."""
+  if paths.remote(out):
+    return paths.path(out)
   out = pathlib.Path(out)
   if out.is_dir() or not out.parent.is_dir():
     raise errors.UsageError(f"the {what} cannot be {out}: "

@@ -1,9 +1,8 @@
 """What a workdir says about its run, read without loading any weights."""
 
 import math
-import pathlib
 
-from sslx import checkpoint, errors, evaluate, log
+from sslx import checkpoint, errors, evaluate, log, paths
 
 PASSING = ("step", "loss", "grad_norm", "lr", *log.CLOCK, "online_accuracy", "knn", "rankme", "feature_std")
 KINDS = {  # key of the data: what an example is called, several, and the contender that sees them as they are
@@ -22,7 +21,7 @@ def read(workdir):
   KINDS. Raises
   errors.UsageError for a folder that is not a run's, errors.RunError for a file that cannot be read.
   """
-  path = pathlib.Path(workdir)
+  path = paths.path(workdir)
   if not path.is_dir():
     raise errors.UsageError(f"there is no folder {workdir}: give the --workdir of a pretraining run")
   config, environment = checkpoint.run_of(path).values()

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 
-from sslx import checkpoint, data as datasets, errors, evaluate, frozen, report
+from sslx import checkpoint, data as datasets, errors, evaluate, frozen, paths, report
 from sslx.data import decode
 from sslx.evaluate.knn import nearest
 from sslx.report import looks
@@ -29,7 +29,7 @@ def write(workdir, images, *, data=None, split="train", index=None, k=12, step=N
     errors.UsageError: no such file, an index of another set or encoder, an encoder that reads no images.
     errors.RunError: a file that is no image, or a damaged one.
   """
-  out = report.place(pathlib.Path(workdir) / "search.html" if out is None else out, "page")
+  out = report.place(paths.path(workdir) / "search.html" if out is None else out, "page")
   if k < 1:
     raise errors.UsageError(f"k is {k}; it must be at least 1")
   encoder = checkpoint.load_encoder(workdir, step=step)

@@ -3,12 +3,10 @@
 import copy
 import importlib
 import math
-import os
-import pathlib
 
 import numpy as np
 
-from sslx import checkpoint, config as configs, data as datasets, errors, evaluate, inputs, log, train
+from sslx import checkpoint, config as configs, data as datasets, errors, evaluate, inputs, log, paths, train
 from sslx.evaluate import split
 from sslx.transfer import choice, stages
 
@@ -27,7 +25,7 @@ def onto(config, source):
   if "source" not in c.method:
     raise errors.UsageError(f"the method {c.method.name} is no transfer task: start from a config in configs/transfer")
   configs.onto(c, record.spec, source)
-  c.method.source, c.method.weights = os.path.abspath(source), checkpoint.digest(record.variables)
+  c.method.source, c.method.weights = paths.absolute(source), checkpoint.digest(record.variables)
   if record.reads != "image":
     if "reads" not in c.method:
       raise errors.UsageError(f"the encoder in {source} reads {record.reads}, and {c.method.name} needs images: take "
@@ -65,7 +63,7 @@ def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log
   stages.parse(c.method.strategy)
   check_channels(c)
   labelled, test, used = inputs.load(c, "train"), inputs.load(c, "test"), positions(c)
-  task, path = importlib.import_module(c.method.name), pathlib.Path(workdir) / "transfer.json"
+  task, path = importlib.import_module(c.method.name), paths.path(workdir) / "transfer.json"
   task.prepare(c, labelled, test)
   scratch = scratch and getattr(task, "SCRATCH", True)
   record = {"task": c.method.name.rpartition(".")[2], "source": c.method.source, "labels": len(labelled)}
