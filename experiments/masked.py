@@ -27,6 +27,7 @@ from sslx.methods import base
 HERE = pathlib.Path(__file__).parent
 STEPS = {"mae": 4000, "simmim": 2000, "data2vec": 1500, "ijepa": 1500, "ibot": 700, "dinov2": 700}  # about five minutes
 METHODS, BATCH = tuple(STEPS), 64
+OWN = {"data2vec": ["--config.method.top=3"]}              # of the four blocks
 BUDGET = ["--config.encoder.width=96", "--config.encoder.depth=4", "--config.total_epochs=0",
           f"--config.batch_size={BATCH}", "--config.log.every=10", "--config.online_probe=False"]
 TUNING = {"steps": 600, "batch": 64, "lr": 1e-3, "weight_decay": 0.05, "warmup": 0.1}
@@ -39,7 +40,7 @@ def workdir_of(runs, method, seed):
 
 def configured(method, path, seed):
   return config.override(config.load(f"{HERE.parent}/configs/{method}.py:cifar10"), [
-      *BUDGET, f"--config.total_steps={STEPS[method]}", f"--config.checkpoint.every={STEPS[method]}",
+      *BUDGET, *OWN.get(method, ()), f"--config.total_steps={STEPS[method]}", f"--config.checkpoint.every={STEPS[method]}",
       f"--config.data.name=folder:{path}", f"--config.seed={seed}"])
 
 

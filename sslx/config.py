@@ -9,6 +9,7 @@
     return c
 """
 
+import ast
 import importlib.util
 import json
 import pathlib
@@ -142,6 +143,14 @@ def restored(saved):
   return c.lock()
 
 
+def _literal(text):
+  try:
+    ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    return False
+  return True
+
+
 def override(config, arguments):
   """Sets --config.KEY=VALUE arguments, checked and converted by ml_collections.
 
@@ -179,7 +188,7 @@ def override(config, arguments):
       raise errors.unknown("config key", key, allowed)
     if isinstance(allowed[key], tuple) and not value.startswith("("):         # 128,64 or knn,linear, also in brackets
       items = [i.strip() for i in value.removeprefix("[").removesuffix("]").split(",") if i.strip()]
-      words = any(isinstance(i, str) for i in allowed[key]) or key == "evaluate.data"
+      words = any(isinstance(i, str) for i in allowed[key]) if allowed[key] else not all(map(_literal, items))
       pairs[n] = key, f"({''.join((repr(i) if words else i) + ',' for i in items)})"
   values = flags.FlagValues()
   argv = ["sslx", *(f"--config.{k}={v}" for k, v in pairs)]

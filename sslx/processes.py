@@ -26,6 +26,8 @@ def join(address=None, count=None, index=None):
     raise errors.UsageError("--coordinator HOST:PORT, --processes N and --process I come together")
   if all(given) and not 0 <= index < count:
     raise errors.UsageError(f"--process {index} of {count}: give 0 to {count - 1}")
+  if all(given) and count > 1:
+    print(f"waiting for all {count} processes at {address}", file=sys.stderr, flush=True)
   try:
     jax.distributed.initialize(address, count, index, heartbeat_timeout_seconds=LOST)
   except (ValueError, RuntimeError) as e:

@@ -174,21 +174,24 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
     agreed, stop, overdue = processes.Agreement(), False, False
     ended, last_save = None if extend else logs.plateau(record.losses()), time.monotonic()
     pending, ahead = [], batches(done)                      # pending: steps whose numbers nobody has looked at yet
-    flops = None
+    pace = stack.enter_context(contextlib.closing(watching.Pace(device=jax.local_devices()[0])))
     if done < total:
-      batch, begun = next(ahead), time.monotonic()
+      with pace.waiting("input"):
+        batch = next(ahead)
+      begun = time.monotonic()
       traced = step.trace(state, key, batch)
-      step, flops = traced.lower().compile(), cost.flops(traced.jaxpr) / mesh.size     # another shape is an error now
+      step, pace.flops = traced.lower().compile(), cost.flops(traced.jaxpr) / mesh.size     # another shape is an error
       logs.say(f"compiled in {time.monotonic() - begun:.0f} s")
       record.pause(time.monotonic() - begun)
-    pace = stack.enter_context(contextlib.closing(watching.Pace(flops, jax.local_devices()[0])))
+      pace.restart()
     traces = stack.enter_context(contextlib.closing(watching.Profile(paths.path(workdir) / "profile", profile, done)))
     alarm = watching.Alarm(config.method.name)
 
     @contextlib.contextmanager
-    def aside():                                            # no part of the steps' time
+    def aside(what="evaluating"):                           # no part of the steps' time
       begun = time.monotonic()
-      yield
+      with pace.waiting(what):
+        yield
       record.pause(time.monotonic() - begun)
       pace.restart()
 
@@ -205,8 +208,6 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
         with pace.waiting("compute"):
           pending[-3][1].block_until_ready()                # the host is never more than two steps ahead
         pace.step(done)
-      else:
-        pace.restart()
       traces(done)
 
       due = lambda every: every and done % every == 0
@@ -216,6 +217,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
       if log_now or save_now:
         with pace.waiting("compute"):
           watching.check_finite(pending, saved.steps())
+        pace.step(done, count=min(2, len(pending)))         # those that nobody has waited for yet
         pending = []
       values, best = {}, None
       if evaluate_now:
@@ -230,7 +232,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
                    + (": the run ends here (stop.plateau)" if config.stop.plateau else ""))
         ended = since
       if save_now:
-        with aside(), pace.waiting("saving"):
+        with aside("saving"):
           record.flush()
           saved.save(done, state, best)
         last_save = time.monotonic()

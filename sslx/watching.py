@@ -17,6 +17,7 @@ WAITS = {"input": "for the input: reading or decoding is too slow or hangs (data
                   "the disk or the network there?)",
          "compute": "for the devices: they have not finished an earlier step (is another process of the run gone, or "
                     "another program on the machine?)",
+         "evaluating": "for an evaluation, or for what the method does between epochs",
          "saving": "for a checkpoint to be written: is the disk or the network there?"}
 CAUSES = {  # methods: what usually makes them collapse
     ("simclr", "moco", "mocov3", "nnclr", "supcon", "pair", "triplet", "cola", "simcse", "video_contrast"):
@@ -74,10 +75,10 @@ class Pace:
     if what == "input" and idle():
       self.waiting_now += time.monotonic() - begun
 
-  def step(self, number):
-    """Step `number` was sent off; the time since the last such call, or `restart`, is one step's."""
+  def step(self, number, count=1):
+    """Steps up to `number` have ended; the time since the last such call, or `restart`, is that of `count` of them."""
     now = time.monotonic()
-    self.times.append(now - self.begun)
+    self.times += [(now - self.begun) / max(1, count)] * count
     self.waited += self.waiting_now
     self.begun, self.waiting_now, self.done = now, 0.0, number
 
@@ -139,7 +140,7 @@ class Alarm:
   """Says once, in words, when the records of a run tell that its features have collapsed, and when they recover."""
 
   def __init__(self, method):
-    self.method, self.first, self.low, self.told = method, {}, {}, False
+    self.method, self.first, self.low, self.high, self.told = method, {}, {}, {}, False
 
   def __call__(self, record):
     """Looks at one record {"step", ...}; the words it said, or None."""
@@ -151,10 +152,12 @@ class Alarm:
       self.first.setdefault(key, (record["step"], value))
       below = self.low.setdefault(key, [])
       below[:] = [*below, record["step"]] if value < limit else []
-      if len(below) == PATIENCE and not self.told:
+      self.high[key] = 0 if below else self.high.get(key, 0) + 1
+      patient = PATIENCE if self.first[key][1] >= limit else 3 * PATIENCE       # some start near nothing, and spread
+      if len(below) >= patient and not self.told:
         self.told = True
         return self._say(key, value, below[0])
-    if self.told and not any(self.low.values()):
+    if self.told and min(self.high.values()) >= PATIENCE:
       self.told = False
       log.say(f"step {record['step']}: the features have spread again")
     return None

@@ -63,6 +63,7 @@ def test_every_key_and_value_is_checked():
   assert (new.evaluate.protocols, new.optim.lr, new.method.widths) == (("knn", "linear"), 1.0, (8, 4))
   new = config.override(c(), ["--config.evaluate.data=[digits, digits_text]", "--config.method.widths=(8,4)"])
   assert (new.evaluate.data, new.method.widths) == (("digits", "digits_text"), (8, 4))
+  assert config.override(c(), ["--config.mesh.whole=conv,norm"]).mesh.whole == ("conv", "norm")
   for wrong, says in (("--config.batch_sise=3", "batch_size"), ("--config.batch_size=many", "batch_size"),
                       ("--batch_size=3", "--config.batch_size"), ("--config.optim.lrr=3", "optim.lr"),
                       ("--config.encoder.name=resnet19", "resnet18"), ("--config.method.aug.name=simcrl", "simclr")):

@@ -19,8 +19,9 @@ import pathlib, signal, sys
 import jax, numpy as np
 sys.path.insert(0, {here!r})
 from runs import tiny
-from sslx import checkpoint, data, errors, evaluate, processes, train
-processes.join({address!r}, 2, int(sys.argv[1]))
+from sslx import arguments, checkpoint, cli, data, errors, evaluate, processes, train
+flags = ["--coordinator", {address!r}, "--processes", "2", "--process", sys.argv[1]]
+cli.join(arguments.parser().parse_args(["pretrain", *flags]))
 out = pathlib.Path({out!r})
 
 try:

@@ -61,13 +61,16 @@ def test_a_stall_is_named_while_it_lasts(monkeypatch, said, what, words):
 
 def test_a_collapse_is_told_once_with_its_cause_and_so_is_recovery(said):
   alarm = watching.Alarm("byol")
-  for step, std in ((10, 0.8), (20, 0.04), (30, 0.6), (40, 0.03), (50, 0.02), (60, 0.01), (70, 0.01), (80, 0.5)):
+  for step, std in ((10, 0.8), (20, 0.04), (30, 0.6), (40, 0.03), (50, 0.02), (60, 0.01), (70, 0.01), (80, 0.5),
+                    (90, 0.01), (100, 0.5), (110, 0.5), (120, 0.5), (130, 0.5)):   # once is neither
     alarm({"step": step, "z_std": std, "loss": 1.0})
   assert len(said) == 2
   assert "near nothing since step 40: 0.01, and 0.8 at step 10" in said[0] and "method.momentum too low" in said[0]
-  assert said[1] == "step 80: the features have spread again"
+  assert said[1] == "step 120: the features have spread again"
   other = watching.Alarm("mine.own")
-  assert "a constant output" in [other({"step": step, "rankme": 1.2}) for step in (1, 2, 3)][-1]
+  assert "a constant output" in [other({"step": step, "rankme": 1.2}) for step in range(9)][-1]
+  slow = watching.Alarm("mine.own")                          # near nothing at first, as some are
+  assert not any(slow({"step": step, "z_std": 0.01 * step}) for step in range(20))
 
 
 def test_causes_are_of_methods_that_there_are():
@@ -81,6 +84,7 @@ def test_a_run_that_collapses_says_so_and_is_profiled(said, tmp_path):
   train.train(c, tmp_path, profile=2)
   assert list((tmp_path / "profile").rglob("*.xplane.pb"))
   assert any("a profile of steps 6 to 7" in line for line in said)
+  assert all(r["step_ms"] > 0 for r in log.read(tmp_path / "metrics.jsonl"))
 
 
 def test_flops():
