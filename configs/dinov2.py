@@ -23,4 +23,7 @@ def get_config(arg="digits"):
                                widths=(width, width // 2), norm=True, aug=presets.aug(arg, "dino"))
     c.encoder.pool = "token"
     c.optim.lr, c.optim.weight_decay = 2e-3, 0.04
+    if arg == "cifar10":                                     # short runs: a near teacher, no small views, Muon
+      c.method.momentum, c.method.warm_temp, c.method.teacher_temp, c.method.aug.small = 0.95, 0.05, 0.05, 0
+      c.optim.name, c.optim.lr = "muon", 0.02
   return c

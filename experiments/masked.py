@@ -40,8 +40,8 @@ def workdir_of(runs, method, seed):
 
 def configured(method, path, seed):
   return config.override(config.load(f"{HERE.parent}/configs/{method}.py:cifar10"), [
-      *BUDGET, *OWN.get(method, ()), f"--config.total_steps={STEPS[method]}", f"--config.checkpoint.every={STEPS[method]}",
-      f"--config.data.name=folder:{path}", f"--config.seed={seed}"])
+      *BUDGET, *OWN.get(method, ()), f"--config.total_steps={STEPS[method]}",
+      f"--config.checkpoint.every={STEPS[method]}", f"--config.data.name=folder:{path}", f"--config.seed={seed}"])
 
 
 def sets(path, seed):

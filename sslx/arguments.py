@@ -69,7 +69,10 @@ def parser():
   p.add_argument("--workdir", required=True, metavar="DIR")
   p.add_argument("--protocols", default="knn,linear,few_label,health", metavar="P,P,...",
                  help="of knn, linear, few_label, health (default: these), stages and "
-                 "stages_ridge (a probe of every stage, the second in closed form), kmeans (clusters beside classes)")
+                 "stages_ridge (a probe of every stage, the second in closed form), kmeans (clusters beside classes); "
+                 "of runs on pairs also retrieval (default there) and zero_shot (classes by their names)")
+  p.add_argument("--templates", metavar="FILE", help="of zero_shot: a text a line, {} for the class (default: "
+                 "a photo of a {}.)")
   p.add_argument("--data", action="append", metavar="NAME", help="another data set than the run's own, again for more "
                  "sets (default: the run's own, and those of evaluate.data)")
   p.add_argument("--step", metavar="N|best", help="a checkpoint in place of the final encoder")

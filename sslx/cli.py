@@ -18,7 +18,8 @@ def main(argv=None):
   """Runs one command and returns its exit code; errors are one line on stderr."""
   if argv is None:                                           # a process of its own
     argv = sys.argv[1:]
-    if argv[:1] and argv[0] in ("pretrain", "transfer", "evaluate", "embed", "doctor"):
+    command = next((a for a in argv if not a.startswith("-")), "")
+    if command in ("pretrain", "transfer", "evaluate", "embed", "doctor"):
       cpu.restart(argv, alone=not any(a.startswith(("--distributed", "--coordinator", "--process")) for a in argv))
   argv = list(argv)
   if str(pathlib.Path.cwd()) not in sys.path:
@@ -129,7 +130,7 @@ def evaluate(args):
     frozen.load_data(encoder, name, "test")
   for name in dict.fromkeys(names):
     result = frozen.evaluate(encoder, args.workdir, protocols=tuple(p for p in args.protocols.split(",") if p),
-                             data=name, train=args.train, test=args.test)
+                             data=name, train=args.train, test=args.test, templates=templates(args.templates))
     table = Table("protocol", "setting", "encoder", "random", evaluation.RAW[encoder.reads],
                   title=result["data"] if len(names) > 1 else None)
     for row in evaluation.rows(result):
@@ -137,6 +138,16 @@ def evaluate(args):
     log.Console().print(table)
     for note in result.get("notes", []):
       log.say(note)
+
+
+def templates(file):
+  """The lines of a file of templates, or None."""
+  if not file:
+    return None
+  try:
+    return [line for line in pathlib.Path(file).read_text(encoding="utf-8").splitlines() if line.strip()]
+  except (OSError, UnicodeDecodeError) as e:
+    raise errors.UsageError(f"cannot read the templates {file}: {errors.first_line(e)}") from e
 
 
 def embed(args):

@@ -18,9 +18,10 @@ def data(args):
     return
   if args.action == "tokenizer":
     kind, _, path = (args.source or "").partition(":")
-    if kind != "text" or not args.out:
-      raise errors.UsageError("data tokenizer needs text:PATH, which it learns from, and --out FILE.json")
-    log.say(f"written: {args.out}, {datasets.learn_tokenizer(path, args.out, args.vocab, args.kind)} ids; use it with "
+    if kind not in ("text", "pairs") or not args.out:
+      raise errors.UsageError("data tokenizer needs text:PATH or pairs:PATH, which it learns from, and --out FILE.json")
+    learnt = datasets.learn_tokenizer(path, args.out, args.vocab, args.kind, pairs=kind == "pairs")
+    log.say(f"written: {args.out}, {learnt} ids; use it with "
             f"--config.data.tokenizer={args.out}")
     return
   if args.action == "split":

@@ -6,6 +6,7 @@ import sys
 
 ACCELERATORS = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/accel*", "/dev/vfio/[0-9]*")
 KEPT = {"hugetlb": "1", "arena_max": "1", "mmap_max": "0", "trim_threshold": "100000000000"}
+ONCE = "SSLX_STARTED_AGAIN"
 DEVICES, MOST = "--xla_force_host_platform_device_count", 8
 
 
@@ -31,10 +32,12 @@ def restart(argv, *, alone=True):
   """
   if not sys.platform.startswith("linux") or "jax" in sys.modules or "--help" in argv or "-h" in argv:
     return
+  if os.environ.pop(ONCE, None):                             # even where something has cleaned the rest away
+    return
   if os.environ.get("JAX_PLATFORMS") != "cpu" and any(map(glob.glob, ACCELERATORS)):
     return
   new = wanted(os.environ, len(os.sched_getaffinity(0)))
   if not alone:
     new.pop("XLA_FLAGS", None)
   if new:
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | new)
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | new | {ONCE: "1"})

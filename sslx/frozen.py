@@ -24,12 +24,18 @@ def load_data(encoder, name, split):
   return sets.load(name, split, encoder.shape, encoder.reads, config.data)
 
 
-def evaluate(encoder, workdir, *, protocols, data=None, train=None, test=None):
+def evaluate(encoder, workdir, *, protocols, data=None, train=None, test=None, templates=None):
   """evaluate.evaluate on the run's own data, or the set `data`; adds the result to workdir/evaluation.json.
 
+  protocols: those of evaluate.evaluate and, for runs that compare towers, "retrieval" and "zero_shot" (evaluate.
+    retrieval), the first by itself where the usual ones are asked for.
   train, test: at most so many examples (0: all; None: as the run's config says).
+  templates: of zero-shot classification, texts with {} for the class.
   """
   config, splits = encoder.spec["config"], []
+  if tuple(protocols) == evaluation.USUAL and data is None and checkpoint.compares(encoder.spec):
+    protocols = (*protocols, "retrieval")
+  between, protocols = ([p for p in protocols if (p in evaluation.BETWEEN) == b] for b in (True, False))
   data = data and datasets.absolute(data)
   data = None if data == config["data"]["name"] else data
   for split, limit in (("train", train), ("test", test)):
@@ -43,11 +49,26 @@ def evaluate(encoder, workdir, *, protocols, data=None, train=None, test=None):
         encoder, *splits, protocols=protocols, random=checkpoint.random_encoder(encoder), seed=config["seed"],
         views=view_pair(config, splits[1][0]) if "health" in protocols and encoder.reads == "image" else None,
         progress=lambda name, share: bar.update(task, description=name, completed=share))
+  found, settings = compared(workdir, encoder, splits[1][0], between, templates)
+  result |= found
+  result["protocols"] |= settings
   projection = encoder.spec.get("read") == "z"
   step = f"{encoder.spec['step']}, projection" if projection else encoder.spec["step"]
   result |= {"data": data or config["data"]["name"], "step": step}
   keeping = functools.partial(keep, paths.path(workdir) / "evaluation.json", result)
   return processes.by_first(lambda: keeping(own=data is None and not projection)) or result
+
+
+def compared(workdir, encoder, test, protocols, templates=None):
+  """({protocol: {contender: result}}, {protocol: settings}) of those that compare the towers of a run."""
+  if not protocols:
+    return {}, {}
+  towers, templates = checkpoint.spaces(workdir, encoder.spec["step"]), tuple(templates or evaluation.TEMPLATES)
+  contenders = {"encoder": towers, "random": {t: checkpoint.random_encoder(e) for t, e in towers.items()}}
+  run = {"retrieval": lambda e: evaluation.retrieval(e, test),
+         "zero_shot": lambda e: evaluation.zero_shot(e, test, encoder.spec["config"]["data"]["tokenizer"], templates)}
+  settings = {p: {**evaluation.BETWEEN[p], **({"templates": templates} if p == "zero_shot" else {})} for p in protocols}
+  return {p: {name: run[p](e) for name, e in contenders.items()} for p in protocols}, settings
 
 
 def keep(path, result, own):

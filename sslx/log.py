@@ -108,7 +108,8 @@ class Log:
 
   def close(self):
     self.bar.stop()
-    self.flush()
+    with contextlib.suppress(errors.RunError):              # what ends the run is told, not this
+      self.flush()
     with contextlib.suppress(OSError):                      # what could not be written was told by `write`
       self.file.close()
       if self._listens():

@@ -139,6 +139,29 @@ def video(variant, encoder):
   return c
 
 
+def pairs(variant):
+  """The config of a method that compares an image with what belongs to it, its method still to be named: AdamW.
+
+  pairs: yours, data.name still to be set, images of 64 pixels, ResNet-18 at width 32, 1,000 steps of 128; tiny: digits
+  with their names.
+  """
+  if variant not in ("pairs", "tiny"):
+    raise errors.unknown("variant", variant, ("pairs", "tiny"))
+  c = tiny(config.default())
+  c.data.name = "digits_pairs"
+  if variant == "pairs":
+    c.data.name, c.data.size, c.total_steps, c.batch_size = "pairs:PATH", 64, 1000, 128
+    c.encoder = encoders.options("resnet18", width=32)
+    c.checkpoint.every, c.log.every = 200, 20
+  c.optim.name, c.optim.lr, c.optim.weight_decay, c.optim.warmup = "adamw", 1e-3, 0.1, 0.1
+  return c
+
+
+def text_tower(variant):
+  """The options of a text encoder beside an image encoder."""
+  return encoders.options("text_ti", **{"width": 16, "depth": 1, "heads": 2} if variant == "tiny" else {"depth": 4})
+
+
 VARIANTS = {"digits": digits, "cifar10": cifar10, "imagenet": imagenet, "tiny": tiny}
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 
 import jax
+import numpy as np
 
 from sslx import checkpoint, config as configs, data, errors, paths, tokens
 from sslx.version import __version__
@@ -44,6 +45,8 @@ def resolve(config, examples, extend=None):
     c.init = paths.absolute(c.init)
   if c.data.unlabelled and not c.data.labels:
     raise errors.UsageError("data.unlabelled brings the rest along where data.labels takes some: set data.labels, too")
+  for key in ("votes", "labels", "tokenizer", "dir"):
+    paths.here(c.data.get(key) or "", f"data.{key}")
   if c.data.votes:
     c.data.votes = os.path.abspath(os.path.expanduser(c.data.votes))
   if c.data.labels and os.path.exists(os.path.expanduser(c.data.labels)):
@@ -71,8 +74,9 @@ def fill(config, examples, classes):
       config.method[option] = value
   if "tokenizer" in config.method:
     config.method.tokenizer = config.data.tokenizer
-  if config.encoder.get("vocab") == 0:
-    config.encoder.vocab = tokens.coder(config.data.tokenizer).vocab
+  for tower in (config.encoder, config.method.get("text")):
+    if hasattr(tower, "get") and tower.get("vocab") == 0:
+      tower.vocab = tokens.coder(config.data.tokenizer).vocab
 
 
 def prefer_determinism(config):
@@ -86,8 +90,14 @@ def environment(source, classes):
   """Versions, devices, commit and data of a run, as JSON; with `spec_of`, all that a checkpoint needs to be read."""
   return machine() | {
       "data": {"name": source.name, "examples": len(source), "shape": list(source.shape), "dtype": str(source.dtype),
-               "key": source.key,
+               "key": source.key, **members(source),
                "classes": classes, "fingerprint": source.fingerprint, "skipped": source.skipped}}
+
+
+def members(source):
+  """{"members": {name: shape}} of examples that have several, else {}."""
+  found = {k: list(v.shape[1:]) for k, v in source.batch(np.arange(1)).items() if k in data.pairs.MEMBERS}
+  return {"members": found} if len(found) > 1 else {}
 
 
 def machine():

@@ -108,6 +108,8 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
   load = lambda split, **options: processes.in_turn(functools.partial(inputs.load, config, split, **options))
   source = load("train", rest=True) if data is None else datasets.given(data)
   paths.path(workdir)                                       # refused at once, if it cannot be
+  if profile:
+    paths.here(workdir, "the workdir of a run with --profile")
   config = run.resolve(config, len(source), extend)
   total, size, mesh = config.total_steps, config.batch_size, make_mesh(config)
   if data is not None:
@@ -142,7 +144,8 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
     tx = optim.held(tx, places, steps=config.init_frozen, rate=config.init_rate)
     method = initial.still(method, key_init, first, source.key, share=(config.init_frozen - 0.5) / total)
   state = init_state(method, tx, key_init, first)
-  if config.init and not checkpoint.folders(workdir):
+  fresh = not checkpoint.folders(workdir)
+  if config.init and fresh:
     state = initial.start(method, state, checkpoint.load_encoder(config.init).variables, source.key)
   where = meshes.of(config, state, mesh)
   state = meshes.put(state, where)
@@ -160,6 +163,8 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
     done, restored = saved.restore(state, warn=logs.say)
     if restored is None:
       done = 0
+      if config.init and not fresh:
+        raise errors.RunError(f"no checkpoint in {workdir} could be restored: give a new --workdir")
       logs.say(f"{len(source)} examples, {total} steps of {size} on {mesh.size} device(s)"
                + (f", {meshes.share(state, where) / 2**20:.0f} MB of state each" if config.mesh.fsdp > 1 else "")
                + (f", peak learning rate {optim.peak(config.optim, size):g}" if rate else ""))
@@ -176,9 +181,9 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
     pending, ahead = [], batches(done)                      # pending: steps whose numbers nobody has looked at yet
     pace = stack.enter_context(contextlib.closing(watching.Pace(device=jax.local_devices()[0])))
     if done < total:
+      begun = time.monotonic()
       with pace.waiting("input"):
         batch = next(ahead)
-      begun = time.monotonic()
       traced = step.trace(state, key, batch)
       step, pace.flops = traced.lower().compile(), cost.flops(traced.jaxpr) / mesh.size     # another shape is an error
       logs.say(f"compiled in {time.monotonic() - begun:.0f} s")
@@ -197,6 +202,11 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
 
     while done < total and not stop and not (ended and config.stop.plateau):
       if method.epoch and done % epochs.length(source, size) == 0:
+        if pending:
+          with pace.waiting("compute"):
+            watching.check_finite(pending, saved.steps())
+          pace.step(done, count=min(2, len(pending)))
+          pending = []
         with aside():
           state = epochs.between(method, tx, encoder, source, state, key, where)
       state, metrics = step(state, key, batch)
@@ -247,6 +257,10 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
       raise errors.Stopped(f"stopped by {by} at step {done} of {total}; all is saved in {workdir}: the same command "
                            "goes on")
     spec = checkpoint.spec_of(configs.plain(config), now) | {"step": done}
-    variables = meshes.whole(method.encoder(state.params, state.state)[source.key])
-    processes.by_first(lambda: checkpoint.export_encoder(paths.path(workdir) / "encoder", variables, spec))
-    return checkpoint.Encoder(encoder, variables, tuple(source.shape), spec)
+    towers = meshes.whole(method.encoder(state.params, state.state))
+    for tower, variables in towers.items():
+      mine = spec if tower == source.key else checkpoint.spec_of_tower(spec, tower, first[tower].shape)
+      folder = paths.path(workdir) if tower == source.key else paths.path(workdir) / "towers" / tower
+      export = functools.partial(checkpoint.export_encoder, folder / "encoder", variables, mine)
+      processes.by_first(export)
+    return checkpoint.Encoder(encoder, towers[source.key], tuple(source.shape), spec)

@@ -193,5 +193,5 @@ class Profile:
 
   def close(self):
     if self.on:
-      jax.profiler.stop_trace()
       self.on = False
+      jax.profiler.stop_trace()

@@ -12,6 +12,7 @@ from sslx.checkpoint.encoder import (
   Encoder as Encoder,
   blank as blank,
   check_fit as check_fit,
+  compares as compares,
   digest as digest,
   export_encoder as export_encoder,
   load_encoder as load_encoder,
@@ -19,7 +20,9 @@ from sslx.checkpoint.encoder import (
   random_encoder as random_encoder,
   read_spec as read_spec,
   recorded as recorded,
+  spaces as spaces,
   spec_of as spec_of,
+  spec_of_tower as spec_of_tower,
 )
 from sslx.checkpoint.files import (
   Rows as Rows,

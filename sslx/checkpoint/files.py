@@ -59,6 +59,7 @@ class Rows:
 
 def write_npz(path, arrays):
   """Writes {name: array or Rows} to an .npz file whole or not at all, with the bytes that np.savez would write."""
+  paths.here(path, "the file")
   path = pathlib.Path(path)
   part = path.with_name(f".{path.name}.part")
   try:

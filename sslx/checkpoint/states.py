@@ -14,7 +14,8 @@ import orbax.checkpoint as ocp
 from sslx import errors, paths, processes
 from sslx.checkpoint.files import read_json
 
-logging.getLogger("absl").setLevel(logging.CRITICAL)        # Orbax logs tracebacks of errors that it raises as well
+for name in ("absl", "gcsfs"):                              # both log tracebacks of errors that they raise as well
+  logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @contextlib.contextmanager
@@ -125,8 +126,9 @@ class Checkpoints:
       new = next(p for p in free if not p.exists())
       try:
         (self.path / str(step)).rename(new)
-      except OSError as e:
-        raise errors.RunError(f"cannot rename the damaged {self.path / str(step)}: {e.strerror}") from e
+      except Exception as e:  # file systems of buckets have errors of their own
+        raise errors.RunError(f"cannot rename the damaged {self.path / str(step)}: "
+                              f"{getattr(e, 'strerror', None) or errors.first_line(e)}") from e
       return new
     new = processes.by_first(rename)
     self.manager.reload()
@@ -141,7 +143,7 @@ def record_of(folder):
   """What a checkpoint's folder says of itself: {"config", "environment", "best"}; {} where it says nothing."""
   try:
     return dict(json.loads((paths.path(folder) / METADATA).read_text())["custom_metadata"])
-  except (OSError, ValueError, KeyError, TypeError):
+  except Exception:  # whatever is wrong with it
     return {}
 
 
@@ -156,9 +158,10 @@ def run_of(workdir):
 
 
 def folders(workdir):
-  """The folders of a workdir's checkpoints, oldest first."""
+  """The folders of a workdir's checkpoints that are whole, oldest first; in a bucket a file of Orbax's says so."""
   inside = paths.path(workdir) / "checkpoints"
-  found = [p for p in (inside.iterdir() if inside.is_dir() else ()) if p.name.isdigit()]
+  found = [p for p in (inside.iterdir() if inside.is_dir() else ()) if p.name.isdigit() and (
+      not paths.remote(p) or (p / "commit_success.txt").exists())]
   return sorted(found, key=lambda p: int(p.name))
 
 

@@ -10,7 +10,7 @@ import os
 import numpy as np
 
 from sslx import errors, options, paths
-from sslx.data import boxes, decode, masks, memory, prepared, source as sources, tfds, toy
+from sslx.data import boxes, decode, masks, memory, pairs, prepared, source as sources, tfds, toy
 from sslx.data.loader import arrays as arrays, batches as batches, drawn as drawn, parts as parts
 from sslx.data.prepared import directory as directory
 from sslx.data.source import Source as Source, beside as beside, from_array as from_array, numbered as numbered
@@ -18,9 +18,9 @@ from sslx.data.text import learn_tokenizer as learn_tokenizer
 from sslx.data.votes import voted as voted
 
 BUILT_IN = ("digits", "fashion_mnist", *toy.SETS)
-FILES = ("folder", "npz", "masks", "boxes", "text", "audio", "video")                             # KIND:PATH
+FILES = ("folder", "npz", "masks", "boxes", "text", "audio", "video", "pairs")                    # KIND:PATH
 FORMS = ("tfds:NAME", *(f"{kind}:PATH" for kind in FILES), "package.module")
-OTHERS = ("length", "rate", "tokenizer")                     # options of text, audio and video
+OTHERS = ("length", "rate", "tokenizer", "key")              # options of text, audio, video and pairs
 READ = {"text": ("length", "tokenizer"), "audio": ("length", "rate", "on_error"),
         "video": ("length", "rate", "size", "fit")}
 SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test",
@@ -28,12 +28,12 @@ SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "tes
 
 
 def load(name, *, split="train", dir=None, size=0, fit="crop", channels=0, limit=0, on_error="raise", seed=0,
-         length=0, rate=0, tokenizer="bytes", progress=None):
+         length=0, rate=0, tokenizer="bytes", key="", progress=None):
   """A data set as a Source of images, or of text, audio or video (see Source), with labels if it has them.
 
   Args:
-    name: digits | fashion_mnist | digits_text, digits_audio, digits_video | tfds:NAME | folder:, npz:, masks:, boxes:,
-      text:, audio: or video:PATH | the name of a prepared folder | a dotted name of your own
+    name: digits | fashion_mnist | digits_text, digits_audio, digits_video, digits_pairs | tfds:NAME | folder:, npz:,
+      masks:, boxes:, text:, audio:, video: or pairs:PATH | the name of a prepared folder | a dotted name of your own
       `load(*, split="train", ...)`, which returns a Source or any sequence of dicts of arrays.
     split: train | test | validation (val, valid). A set with only one held-out part gives it for both names; one with
       none is split 80 to 20, stratified when labelled, the same way everywhere and whatever the seed.
@@ -45,6 +45,7 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", channels=0, limit
     on_error: raise | skip: corrupt images, found once when a folder is prepared; recordings that cannot be opened;
       images whose masks or boxes are not whole, and boxes that are not.
     length, rate, tokenizer: of text, audio and video; see config.data.
+    key: of pairs, the member that the others belong to: image, text, audio or depth; "" for the image.
     progress: called with (files done, files in all) while a folder is prepared.
 
   Raises:
@@ -80,6 +81,11 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", channels=0, limit
     source = importlib.import_module(f"sslx.data.{kind}").load(
         path, split, **{k: v for k, v in {"size": size, "fit": fit, "length": length, "rate": rate,
                                           "tokenizer": tokenizer, "on_error": on_error}.items() if k in READ[kind]})
+  elif kind == "pairs":
+    source = pairs.load(path, split, key=key or "image", size=size, fit=fit, length=length, rate=rate,
+                        tokenizer=tokenizer)
+  elif kind == "digits_pairs":
+    source = toy.pairs(split, key or "image")
   elif kind in toy.SETS:
     source = toy.SETS[kind](split)
   elif kind == "own":

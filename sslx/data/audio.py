@@ -46,7 +46,7 @@ def load(path, split, *, length=0.0, rate=0, on_error="raise"):
   if length < 0 or rate < 0:
     raise errors.UsageError(f"data.length is {length:g} and data.rate {rate:g}: give seconds and Hz, or 0")
   files, names = _files(path, split)
-  heads = decode.parallel(lambda part: [_head(f, on_error) for f, _ in part], files, 0)
+  heads = decode.parallel(lambda part: [head(f, on_error) for f, _ in part], files, 0)
   skipped = heads.count(None)
   if skipped == len(files):
     raise errors.RunError(f"all {skipped} recordings of {path}, {split}, are corrupt")
@@ -97,7 +97,7 @@ def _rows(paths, rate, count, dtype, rows):
   return {"audio": np.stack(decode.parallel(one, chosen, sum(os.path.getsize(p) for p in chosen)))}
 
 
-def _head(path, on_error):
+def head(path, on_error="raise"):
   """The Head of a file; None of a corrupt one that may be skipped."""
   try:
     with _corrupt(path):

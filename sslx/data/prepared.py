@@ -21,7 +21,7 @@ import time
 
 import numpy as np
 
-from sslx import errors
+from sslx import errors, paths
 from sslx.data import decode, folder, preparing, source
 
 log = logging.getLogger("sslx.data")
@@ -29,6 +29,7 @@ log = logging.getLogger("sslx.data")
 
 def directory(dir=None):
   """Where prepared data sets live: `dir`, else $TFDS_DATA_DIR, else the user's cache folder."""
+  paths.here(dir or os.environ.get("TFDS_DATA_DIR") or "", "data.dir, or TFDS_DATA_DIR,")
   cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
   return os.path.abspath(os.path.expanduser(
       dir or os.environ.get("TFDS_DATA_DIR") or os.path.join(cache, "sslx", "data")))

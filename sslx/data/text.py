@@ -17,6 +17,7 @@ import re
 import numpy as np
 
 from sslx import errors, tokens
+from sslx.data import pairs as paired
 from sslx.data.folder import PARTS
 from sslx.data.source import Source, digest
 
@@ -54,9 +55,13 @@ def load(path, split, length=0, tokenizer="bytes"):
                 fingerprint=digest(rows, *(() if labels is None else (labels,))), in_memory=True, key="text")
 
 
-def learn_tokenizer(path, out, vocab=4096, kind="subwords"):
-  """Learns subwords or words from the training part of text:PATH and writes them to `out`; returns how many ids."""
-  texts, *_ = part(os.path.expanduser(path), "train")
+def learn_tokenizer(path, out, vocab=4096, kind="subwords", pairs=False):
+  """Learns subwords or words from the training part of text:PATH, or of pairs:PATH, and writes them to `out`.
+
+  Returns how many ids there are.
+  """
+  path = os.path.expanduser(path)
+  texts = paired.texts(path) if pairs else part(path, "train")[0]
   lines = texts.splitlines(keepends=True) if isinstance(texts, bytes) else texts
   tokens.train((line.decode(errors="replace") for line in lines), vocab, out, kind)
   return tokens.coder(str(out)).vocab

@@ -1,4 +1,7 @@
-"""Text, audio and video computed from scikit-learn's digits, and labelled with the digit: enough for `:tiny` runs."""
+"""Text, audio, video and pairs made of scikit-learn's digits, and labelled with the digit: enough for `:tiny` runs."""
+
+import dataclasses
+import functools
 
 import numpy as np
 
@@ -18,10 +21,14 @@ def text(split):
 def audio(split):
   """A digit as a sound: its columns one after the other, a tone a row, int16 [1024] at 4 kHz."""
   images, make = _digits(split)
+  return make("digits_audio", _chords(images), "audio")
+
+
+def _chords(images):
   time = np.arange(128) / RATE
   tones = np.sin(2 * np.pi * 200 * np.arange(8, 0, -1)[:, None] * time)                  # the top row is the highest
   sound = np.einsum("nrc,rt->nct", images / 255, tones).reshape(len(images), -1)
-  return make("digits_audio", np.round(4000 * sound).astype(np.int16), "audio")
+  return np.round(4000 * sound).astype(np.int16)
 
 
 def video(split):
@@ -33,10 +40,32 @@ def video(split):
   return make("digits_video", clips, "video")
 
 
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def pairs(split, key="image"):
+  """A digit as image [8, 8, 1], text [2, 16] (its name, said in two ways; every tenth has none) and audio [1024]."""
+  images, make = _digits(split)
+  labels, sounds = make("", images, "image").labels, _chords(images)
+  said = np.zeros((10, 2, 16), np.int32)
+  for digit, name in enumerate(NAMES):
+    for row, form in zip(said[digit], ("a {}", "the digit {}"), strict=True):
+      text_ = np.frombuffer(form.format(name).encode(), np.uint8)
+      row[:len(text_)] = text_.astype(np.int32) + 1
+  texts = said[labels] * (np.arange(len(labels)) % 10 > 0)[:, None, None]
+  examples = {"image": images[..., None], "text": texts[:, 0] if key == "text" else texts, "audio": sounds}
+  return dataclasses.replace(make("digits_pairs", images, key), read=functools.partial(_members, examples),
+                             class_names=NAMES, shape=examples[key].shape[1:], dtype=str(examples[key].dtype))
+
+
+def _members(examples, rows):
+  return {k: v[rows] for k, v in examples.items()}
+
+
 def _digits(split):
   digits = memory.digits(split)
   images = digits.batch(np.arange(len(digits)))["image"][..., 0]
   return images, lambda name, x, key: source.from_array(name, x, digits.labels, digits.class_names, key)
 
 
-SETS = {"digits_text": text, "digits_audio": audio, "digits_video": video}
+SETS = {"digits_text": text, "digits_audio": audio, "digits_video": video, "digits_pairs": pairs}

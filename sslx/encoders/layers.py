@@ -16,7 +16,8 @@ class Dense(nn.Dense):
 @jax.custom_jvp
 def gelu(x):
   """x Phi(x) (Hendrycks and Gimpel, 2016), as jax.nn.gelu(x, approximate=False), by erf in place of the slower erfc."""
-  return x * phi(x)
+  y = x.astype(jnp.promote_types(x.dtype, jnp.float32))      # in less, 1 + erf would leave nothing of negative numbers
+  return (y * phi(y)).astype(x.dtype)
 
 
 def phi(x):
@@ -28,4 +29,6 @@ def phi(x):
 def _gelu_jvp(primals, tangents):
   """The derivative is computed, and kept, in the forward pass."""
   (x,), (dx,) = primals, tangents
-  return x * phi(x), (phi(x) + x * jnp.exp(-x**2 / 2) / (2 * jnp.pi) ** 0.5) * dx
+  y = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+  slope = phi(y) + y * jnp.exp(-y**2 / 2) / (2 * jnp.pi) ** 0.5
+  return (y * phi(y)).astype(x.dtype), slope.astype(x.dtype) * dx

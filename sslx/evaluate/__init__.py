@@ -15,12 +15,14 @@ from sslx.evaluate.knn import FROZEN as KNN, knn
 from sslx.evaluate.labels import unseen
 from sslx.evaluate.linear import FROZEN as LINEAR, linear
 from sslx.evaluate.pretext import pretext as pretext
+from sslx.evaluate.retrieval import FROZEN as RETRIEVAL, FROZEN_ZERO_SHOT, TEMPLATES, retrieval, zero_shot
 
-__all__ = ["Embedder", "embed", "evaluate", "few_label", "health", "kmeans", "knn", "linear", "pretext",
-           "rows"]
+__all__ = ["BETWEEN", "TEMPLATES", "Embedder", "embed", "evaluate", "few_label", "health", "kmeans", "knn", "linear",
+           "pretext", "retrieval", "rows", "zero_shot"]
 
 PROTOCOLS = {"knn": KNN, "linear": LINEAR, "few_label": FEW_LABEL, "health": HEALTH, "stages": stages.FROZEN,
              "stages_ridge": stages.FROZEN_RIDGE, "kmeans": KMEANS}
+BETWEEN = {"retrieval": RETRIEVAL, "zero_shot": FROZEN_ZERO_SHOT}             # towers, see frozen.evaluate
 USUAL = ("knn", "linear", "few_label", "health")
 RAW = raws.NAMES
 CONTENDERS = ("encoder", "random", "raw")
@@ -41,7 +43,7 @@ def evaluate(encoder, train, test, *, protocols=USUAL, random=None, views=None, 
   """
   for name in protocols:
     if name not in PROTOCOLS:
-      raise errors.unknown("protocol", name, PROTOCOLS)
+      raise errors.unknown("protocol", name, (*PROTOCOLS, *BETWEEN))
   (train_x, train_y), (test_x, test_y) = train, test if test is not None else (None, None)
   missing = [name for name, y in (("training", train_y), ("test", test_y)) if y is None]
   run = [p for p in PROTOCOLS if p in protocols and (p == "health" or not missing)]
@@ -158,6 +160,11 @@ def rows(result):
       row(protocol, layer, {c: v.get(layer) for c, v in found.items()})
   for measure in ("nmi", "ari", "accuracy") if "kmeans" in result else ():
     row("kmeans", measure, {c: v[measure] for c, v in result["kmeans"].items()})
+  for way in [k for k in result.get("retrieval", {}).get("encoder", {}) if k != "count"]:
+    for k in result["retrieval"]["encoder"][way]:
+      row("retrieval", f"{way} {k}", {c: v[way][k] for c, v in result["retrieval"].items()})
+  if "zero_shot" in result:
+    row("zero_shot", "accuracy", {c: v["accuracy"] for c, v in result["zero_shot"].items()})
   for measure in sorted({m for v in result.get("health", {}).values() for m in v}):
     row("health", measure, {c: v.get(measure) for c, v in result["health"].items()})
   return out

@@ -31,7 +31,7 @@ def export_weights(workdir, to, out, *, step=None, module=None):
   """
   if to not in TARGETS:
     raise errors.unknown("target of weights", to, TARGETS)
-  out = pathlib.Path(out)
+  out = pathlib.Path(paths.here(out, "the exported file"))
   if not out.parent.is_dir():
     raise errors.UsageError(f"there is no folder {out.parent} for {out}")
   encoder = checkpoint.load_encoder(workdir, step=step, module=module)

@@ -100,12 +100,13 @@ def supcon(z, labels, *, temperature, chunk=None, axis_name=None):
   return loss / jnp.where(share > 0, share, 1)
 
 
-def clip(image, text, *, scale, chunk=None, axis_name=None):
+def clip(image, text, *, scale, whole=None, chunk=None, axis_name=None):
   """CLIP (Radford et al., 2021, fig. 3): each image finds its text among all, and each text its image.
 
   Args:
     image, text: [B, D]; row i of one belongs to row i of the other.
     scale: of the cosine similarities, 1 / temperature.
+    whole: [B], True where both are there; other pairs count in nothing. None: all are.
     chunk: the most candidates a tile.
     axis_name: mapped axis that the batch is spread over.
   """
@@ -114,11 +115,19 @@ def clip(image, text, *, scale, chunk=None, axis_name=None):
   if count(image, axis_name) < 2:
     raise ValueError("clip needs at least two pairs: with one there is no negative")
   image, text, ids = unit(image), unit(text), index(image, axis_name)
-  columns = everywhere(ids, axis_name)
+  columns = everywhere(ids if whole is None else jnp.where(whole, ids, -1), axis_name)
   positive = scale * jnp.sum(image * text, -1)
   texts = tiled.logsumexp(scale * image, everywhere(text, axis_name), ids, columns, chunk=chunk)
   images = tiled.logsumexp(scale * text, everywhere(image, axis_name), ids, columns, chunk=chunk)
-  return average((jax.nn.softplus(texts - positive) + jax.nn.softplus(images - positive)) / 2, axis_name)
+  return of_whole((jax.nn.softplus(texts - positive) + jax.nn.softplus(images - positive)) / 2, whole, axis_name)
+
+
+def of_whole(value, whole, axis_name):
+  """The mean of a value [B] over the pairs of the global batch that are `whole` [B], 0 without any; None: all are."""
+  if whole is None:
+    return average(value, axis_name)
+  share = average(whole.astype(value.dtype), axis_name)
+  return average(jnp.where(whole, value, 0), axis_name) / jnp.where(share > 0, share, 1)
 
 
 def cola(query, positive, *, chunk=None, axis_name=None):
@@ -138,7 +147,7 @@ def cola(query, positive, *, chunk=None, axis_name=None):
   return average(jax.nn.softplus(total - jnp.sum(query * positive, -1)), axis_name)
 
 
-def siglip(image, text, *, scale, bias, chunk=None, axis_name=None):
+def siglip(image, text, *, scale, bias, whole=None, chunk=None, axis_name=None):
   """SigLIP (Zhai et al., "Sigmoid Loss for Language Image Pre-Training", 2023): every pair by itself.
 
   The sum over all pairs of -log sigmoid(+-(scale * cosine + bias)), + where they belong together, over B.
@@ -146,6 +155,7 @@ def siglip(image, text, *, scale, bias, chunk=None, axis_name=None):
   Args:
     image, text: [B, D]; row i of one belongs to row i of the other.
     scale, bias: of the cosine similarities; the paper starts at 10 and -10.
+    whole: [B], True where both are there; other pairs count in nothing. None: all are.
     chunk: the most candidates a tile.
     axis_name: mapped axis that the batch is spread over.
   """
@@ -155,5 +165,6 @@ def siglip(image, text, *, scale, bias, chunk=None, axis_name=None):
   positive = scale * jnp.sum(image * text, -1) + bias
   one = jnp.ones_like(image[:, :1])
   rows, columns = jnp.concatenate([scale * image, bias * one], 1), jnp.concatenate([text, one], 1)      # [B, D + 1]
-  negatives = tiled.softplus(rows, everywhere(columns, axis_name), ids, everywhere(ids, axis_name), chunk=chunk)
-  return average(jax.nn.softplus(-positive) + negatives, axis_name)
+  there = everywhere(ids if whole is None else jnp.where(whole, ids, -1), axis_name)
+  negatives = tiled.softplus(rows, everywhere(columns, axis_name), ids, there, chunk=chunk)
+  return of_whole(jax.nn.softplus(-positive) + negatives, whole, axis_name)

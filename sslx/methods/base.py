@@ -29,6 +29,7 @@ class Method:
   show:    (params, state, views) -> {name: what the report shows}, or None: images [B, H, W, C], clips [B, T, H, W, C],
            a matrix [M, M], Text or Sound
   project: (params, state) -> (module, variables) whose output is z [B, K], what the loss compares; or None
+  spaces:  (params, state) -> {tower: (module, variables)} of methods that compare towers, each as `project`; or None
   """
   init: Callable
   views: Callable
@@ -38,6 +39,7 @@ class Method:
   epoch: Callable | None = None
   show: Callable | None = None
   project: Callable | None = None
+  spaces: Callable | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,6 +27,15 @@ def test_gelu(dtype, tolerance):
     assert jax.jvp(layers.gelu, (x,), (x,))[1].shape == x.shape
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_gelu_keeps_the_tail_of_short_floats(dtype):
+  x = jnp.linspace(-4, -1, 200).astype(dtype)
+  wanted = jax.nn.gelu(x.astype(jnp.float32), approximate=False)
+  np.testing.assert_allclose(layers.gelu(x).astype(jnp.float32), wanted, rtol=2 * float(jnp.finfo(dtype).eps))
+  slope = lambda f, x: jax.vmap(jax.grad(f))(x).astype(jnp.float32)
+  np.testing.assert_allclose(slope(layers.gelu, x), slope(jax.nn.gelu, x.astype(jnp.float32)), atol=2e-3)
+
+
 @pytest.mark.parametrize("shape", [(3,), (2, 3), (2, 5, 3), (2, 4, 5, 3), (0, 5, 3)])
 def test_dense(shape):
   ours, plain = layers.Dense(4, param_dtype=jnp.float32), nn.Dense(4, param_dtype=jnp.float32)

@@ -118,6 +118,22 @@ def test_siglip_of_one_pair():
   np.testing.assert_allclose(value, reference.siglip(*Z[:, :1], 2.0, 1.0), rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["clip", "siglip"])
+def test_pairs_that_are_not_whole_count_in_nothing(name):
+  f, h = LOSSES[name]
+  whole = np.arange(Z.shape[1]) % 3 > 0
+  with jax.enable_x64(True):
+    value, gradient = jitted(jax.value_and_grad(lambda z: f(z, np.array(h), whole=whole)))(Z)
+    np.testing.assert_allclose(value, jitted(lambda z: f(z, np.array(h)))(Z[:, whole]), rtol=1e-12)
+    assert not np.any(gradient[:, ~whole]) and np.all(np.any(gradient[:, whole], -1))
+    np.testing.assert_allclose(jitted(lambda z: f(z, np.array(h), whole=whole, chunk=2))(Z), value, rtol=1e-12)
+    assert jitted(lambda z: f(z, np.array(h), whole=whole & False))(Z) == 0
+    n = Z.shape[1] // 2 * 2
+    spread = jax.vmap(lambda z, w: f(z, np.array(h), whole=w, axis_name="devices"), (1, 0), axis_name="devices")
+    both = jitted(spread)(Z[:, :n].reshape(2, 2, -1, Z.shape[2]), whole[:n].reshape(2, -1))
+    np.testing.assert_allclose(both, f(Z[:, :n], np.array(h), whole=whole[:n]), rtol=1e-12)
+
+
 def test_undefined_cases_are_refused():
   one, none = jnp.ones((1, 3)), jnp.ones((0, 3))
   for f, what in ((lambda: losses.ntxent(one, one, temperature=1), "ntxent needs at least two"),

@@ -1,0 +1,118 @@
+"""Two towers compared: what is missing, locked towers, their export, retrieval and zero-shot classification."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sslx import checkpoint, config, data, encoders, errors, evaluate, frozen, methods, train
+from sslx.evaluate.retrieval import recall
+
+CONFIG = "configs/clip.py:tiny"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+  """The workdir of a short run on the digits and their names."""
+  c = config.load(CONFIG)
+  c.total_steps, c.online_probe, c.checkpoint.every, c.log.every = 200, False, 0, 30
+  c.optim.lr = 0.01
+  workdir = tmp_path_factory.mktemp("clip")
+  train.train(c, workdir)
+  return workdir
+
+
+def test_towers_are_exported_and_compared(run):
+  text = checkpoint.load_encoder(run / "towers" / "text")
+  assert text.reads == "text" and text.shape == (16,) and text.spec["step"] == 200
+  both = checkpoint.spaces(run)
+  assert {t: e.reads for t, e in both.items()} == {"image": "image", "text": "text"}
+  for tower, encoder in (("text", text), ("image", checkpoint.load_encoder(run))):
+    jax.tree.map(np.testing.assert_array_equal, encoder.variables["params"], both[tower].variables["params"]["encoder"])
+  test = data.load("digits_pairs", split="test")
+  words = data.load("digits_pairs", split="test", key="text")
+  assert evaluate.embed(text, data.arrays(words)[0][:5]).shape == (5, 16)
+  result = frozen.evaluate(checkpoint.load_encoder(run), run, protocols=("retrieval", "zero_shot"), test=0,
+                           templates=["a {}", "the digit {}"])
+  assert result["retrieval"]["encoder"]["count"] == {"image": sum(t.any() for t in test.batch(np.arange(len(test)))[
+      "text"]), "text": 2 * sum(t.any() for t in test.batch(np.arange(len(test)))["text"])}
+  rows = {(p, s): v for p, s, v, *_ in evaluate.rows(result)}
+  assert rows["zero_shot", "accuracy"] > 0.3 and ("retrieval", "text to image R@10") in rows       # by chance 0.1
+  assert np.sum(result["zero_shot"]["encoder"]["confusion"]) == len(test)
+  frozen.evaluate(text, run / "towers" / "text", protocols=("knn",), train=50, test=50)
+  with pytest.raises(errors.UsageError, match="holds no encoder and no checkpoints"):
+    frozen.evaluate(text, run / "towers" / "text", protocols=("retrieval",), train=50, test=50)
+
+
+def test_of_a_method_without_towers(tmp_path):
+  c = config.load("configs/simclr.py:tiny")
+  c.total_steps = 1
+  encoder = train.train(c, tmp_path)
+  assert not checkpoint.compares(encoder.spec)
+  with pytest.raises(errors.UsageError, match="simclr compares no towers: clip, siglip"):
+    frozen.evaluate(encoder, tmp_path, protocols=("retrieval",), train=50, test=50)
+
+
+def test_recall_against_a_loop():
+  rng = np.random.default_rng(0)
+  similarity = rng.normal(size=(30, 50)).round(1)            # with some that are equal
+  belongs = rng.random((30, 50)) < 0.1
+  belongs[:, 0] |= ~belongs.any(1)
+  wanted = dict.fromkeys(("R@1", "R@5", "R@10"), 0)
+  for row, own in zip(similarity, belongs, strict=True):
+    order = sorted(range(50), key=lambda i: (-row[i], own[i]))
+    for k in (1, 5, 10):
+      wanted[f"R@{k}"] += any(own[i] for i in order[:k]) / 30
+  assert recall(similarity, belongs) == pytest.approx(wanted)
+
+
+def make(name="clip", **options):
+  image, text = (encoders.make("vit_ti", patch=4, width=8, depth=1, heads=2, pool="mean"),
+                 encoders.make("text_ti", width=8, depth=1, heads=2, dropout=0.0))
+  return methods.make(name, image, text=text, width=6, **options)
+
+
+def batch():
+  rng = np.random.default_rng(0)
+  text = rng.integers(1, 200, (8, 2, 5)).astype(np.int32)
+  text[::3] = 0
+  return {"image": jnp.asarray(rng.random((8, 8, 8, 3)), jnp.float32), "text": jnp.asarray(text)}
+
+
+@pytest.mark.parametrize("name", ["clip", "siglip"])
+def test_what_is_missing_does_not_count(name):
+  method, full = make(name, aug=lambda key, x: x), batch()
+  params, state = method.init(jax.random.key(0), full)
+  views = method.views(jax.random.key(1), full)
+  assert views["whole"].tolist() == [False, True, True, False, True, True, False, True]
+  loss = jax.jit(lambda views: method.loss(params, state, views, jax.random.key(2), 0.5)[0])
+  other = views | {"image": jnp.where(views["whole"][:, None, None, None], views["image"], 0.7)}
+  assert float(loss(views)) == pytest.approx(float(loss(other)), rel=1e-6)
+  drawn = views["text"][views["whole"]]
+  assert all(np.any(np.all(t == full["text"][views["whole"]][i], -1)) for i, t in enumerate(drawn))
+
+
+def test_a_locked_tower_stays():
+  method, full = make(locked=True), batch()
+  params, state = method.init(jax.random.key(0), full)
+  assert set(params["image"]) == {"head"}
+  views = method.views(jax.random.key(1), full)
+  grads, (new, _) = jax.jit(jax.grad(lambda p: method.loss(p, state, views, jax.random.key(2), 0.5), has_aux=True))(
+      params)
+  assert np.any(grads["image"]["head"]["dense1"]["kernel"])
+  jax.tree.map(np.testing.assert_array_equal, new["image"], state["image"])
+  jax.tree.map(np.testing.assert_array_equal, method.encoder(params, new)["image"], state["image"]["encoder"])
+  module, variables = method.spaces(params, state)["image"]
+  assert module.apply(variables, full["image"]).shape == (8, 6)
+
+
+def test_wrong_use():
+  with pytest.raises(errors.UsageError, match=r"config\.encoder is the image encoder"):
+    methods.make("clip", encoders.make("text_ti"))
+  with pytest.raises(errors.UsageError, match="text has no name"):
+    methods.make("clip", encoders.make("resnet10"), text={"width": 3})
+  with pytest.raises(errors.UsageError, match="clip reads text, and ResNet does not"):
+    methods.make("clip", encoders.make("resnet10"), text={"name": "resnet10"})
+  source = data.load("digits_pairs", split="test")
+  with pytest.raises(errors.UsageError, match="'a photo' has no {}"):
+    evaluate.zero_shot({}, source, "bytes", ["a photo"])
