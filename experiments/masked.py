@@ -129,7 +129,7 @@ def table(rows):
   """The results as Markdown."""
   out = ["# Masked and predictive methods on 10,000 CIFAR-10 images", "",
          "`python experiments/masked.py --data $DATA/cifar10`: a ViT of width 96, depth 4, 4 heads, patches of 4; as",
-         f"many steps of {BATCH} as an idle CPU core does in six minutes, roughly. Mean and deviation over seeds, on",
+         f"many steps of {BATCH} as an idle CPU core does in five minutes, roughly. Mean and deviation over seeds, on",
          "2,000 held-out images (sampling deviation 1.1 points). kNN (k = 20) and a linear probe read the frozen",
          f"representation; fine-tuned is after {TUNING['steps']} supervised steps of {TUNING['batch']} of all layers.",
          "*Gain* is over the same encoder at random initialisation, treated alike, seed by seed: fine-tuned, that is",
