@@ -20,10 +20,10 @@ def get_config(arg="digits"):
   else:
     width = 32 if arg == "tiny" else 128
     c.method = methods.options("ibot", prototypes=256, momentum=0.95, warm_temp=0.05, teacher_temp=0.05,
-                               centering="sinkhorn", widths=(width, width // 2), norm=True,
+                               centering="sinkhorn", patch_prototypes=256, widths=(width, width // 2), norm=True,
                                aug=presets.aug(arg, "dino"))
     c.encoder.pool = "token"
     c.optim.lr, c.optim.weight_decay = 2e-3, 0.04
     if arg == "cifar10":                                     # in short runs without small views, which take the time
-      c.method.aug.small, c.optim.name, c.optim.lr = 0, "muon", 0.02
+      c.method.aug.small, c.optim.name, c.optim.lr = 0, "muon", 0.015
   return c

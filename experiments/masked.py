@@ -25,7 +25,7 @@ from sslx import augment, checkpoint, config, data, evaluate, heads, log, method
 from sslx.methods import base
 
 HERE = pathlib.Path(__file__).parent
-STEPS = {"mae": 4000, "simmim": 2000, "data2vec": 1500, "ijepa": 1500, "ibot": 700, "dinov2": 700}  # about five minutes
+STEPS = {"mae": 4000, "simmim": 2000, "data2vec": 1500, "ijepa": 1500, "ibot": 900, "dinov2": 700}  # about five minutes
 METHODS, BATCH = tuple(STEPS), 64
 OWN = {"data2vec": ["--config.method.top=3"]}              # of the four blocks
 BUDGET = ["--config.encoder.width=96", "--config.encoder.depth=4", "--config.total_epochs=0",
