@@ -110,7 +110,7 @@ def test_wrong_use_is_one_clear_line(changed, says, tmp_path):
 
 def test_a_workdir_that_cannot_be_made(tmp_path):
   with pytest.raises(errors.UsageError, match="mount the bucket"):
-    train.train(tiny(), "gs://bucket/run")
+    train.train(tiny(), "s3://bucket/run")
   (tmp_path / "file").write_text("")
   with pytest.raises(errors.RunError, match="cannot make the workdir"):
     train.train(tiny(), tmp_path / "file" / "run")
