@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-FAMILIES = ("simclr", "moco", "byol", "dino", "deepcluster", "context_encoder", "jigsaw")     # of several kinds
+FAMILIES = ("simclr", "moco", "byol", "dino", "deepcluster", "context_encoder")     # of several kinds
 IMAGES = np.random.default_rng(0).random((4, 3, 3, 1), np.float32)
 
 
