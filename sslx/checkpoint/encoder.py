@@ -236,14 +236,14 @@ def spec_of_tower(spec, tower, shape):
   config = spec["config"]
   shape = list(shape[-1:] if tower == "text" else shape[1:])
   own = {"encoder": config["method"].get(tower, {}), "data": config["data"] | {"key": tower}}
-  return spec | {"encoder": own["encoder"], "shape": shape, "config": config | own,
+  return spec | {"tower": tower, "encoder": own["encoder"], "shape": shape, "config": config | own,
                  "data": spec["data"] | {"key": tower, "shape": shape}}
 
 
 def compares(spec):
   """Whether the method of this record compares towers, of which it names one or more beside its encoder."""
   name, options = methods.split(spec["config"]["method"])
-  built_in = spec["encoder"] and name in methods.names()
+  built_in = spec["encoder"] and name in methods.names() and "tower" not in spec       # of a tower's own record
   return bool(built_in and methods.make(name, _module(spec), **options).spaces)
 
 

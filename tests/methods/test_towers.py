@@ -8,6 +8,7 @@ import pytest
 from sslx import checkpoint, config, data, encoders, errors, evaluate, frozen, methods, train
 from sslx.evaluate.retrieval import recall
 
+USUAL = ("knn", "linear", "few_label", "health")      # what the command asks for, unless told
 CONFIG = "configs/clip.py:tiny"
 
 
@@ -39,7 +40,8 @@ def test_towers_are_exported_and_compared(run):
   rows = {(p, s): v for p, s, v, *_ in evaluate.rows(result)}
   assert rows["zero_shot", "accuracy"] > 0.3 and ("retrieval", "text to image R@10") in rows       # by chance 0.1
   assert np.sum(result["zero_shot"]["encoder"]["confusion"]) == len(test)
-  frozen.evaluate(text, run / "towers" / "text", protocols=("knn",), train=50, test=50)
+  usual = frozen.evaluate(text, run / "towers" / "text", protocols=USUAL, train=50, test=50)
+  assert "knn" in usual and "retrieval" not in usual
   with pytest.raises(errors.UsageError, match="holds no encoder and no checkpoints"):
     frozen.evaluate(text, run / "towers" / "text", protocols=("retrieval",), train=50, test=50)
 
