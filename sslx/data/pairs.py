@@ -75,7 +75,8 @@ def load(path, split, *, key="image", size=0, fit="crop", length=0.0, rate=0, to
   labels = np.array([names.index(str(r["label"])) if "label" in r else -1 for r in found], np.int32) if names else None
   example = read(np.arange(1))[key][0]
   shape = example.shape[-1:] if key == "text" else example.shape
-  mark = source.digest(json.dumps([found, size, fit, words, {k: str(v) for k, v in sounds.items()}]).encode())
+  bytes_ = [os.path.getsize(here / r[m]) for r in found for m in r if m in ("image", "audio", "depth")]
+  mark = source.digest(json.dumps([found, bytes_, size, fit, words, {k: str(v) for k, v in sounds.items()}]).encode())
   return source.Source(f"pairs:{path}", read, np.arange(len(found)), shape, str(example.dtype), labels,
                        tuple(names) or None, [str(here / r[key]) if key != "text" else None for r in found], mark,
                        len(rows) - len(found), key=key)

@@ -45,6 +45,8 @@ def test_members_and_what_is_missing(folder):
   small = data.load(f"pairs:{folder}", size=4)
   assert small[0]["image"].shape == (4, 4, 3) and small[0]["depth"][0, 0, 0] == 1
   assert small.fingerprint != source.fingerprint
+  Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)).save(folder / "1.png")
+  assert data.load(f"pairs:{folder}", length=0.5).fingerprint != source.fingerprint   # another image of that name
 
 
 def test_another_member_first(folder):
