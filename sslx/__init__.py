@@ -9,7 +9,7 @@ import importlib
 from sslx.version import __version__ as __version__
 
 _HOME = {  # name at the top level -> module that defines it; imported when first used
-    "make_step": "train", "TrainState": "train",
+    "make_step": "step", "TrainState": "step",
     "load_encoder": "checkpoint", "Encoder": "checkpoint",
     "embed": "evaluate", "Embedder": "evaluate", "Method": "methods.base",
     "import_weights": "interop", "export_weights": "interop",

@@ -20,7 +20,7 @@ ORDER = [
   {"encoders"},
   {"heads"},
   {"methods"},
-  {"presets"},
+  {"presets", "step"},
   {"optim", "data", "checkpoint"},
   {"log", "run"},
   {"watching"},

@@ -12,7 +12,6 @@ from sslx.checkpoint.encoder import (
   Encoder as Encoder,
   blank as blank,
   check_fit as check_fit,
-  compares as compares,
   digest as digest,
   export_encoder as export_encoder,
   load_encoder as load_encoder,
@@ -20,9 +19,7 @@ from sslx.checkpoint.encoder import (
   random_encoder as random_encoder,
   read_spec as read_spec,
   recorded as recorded,
-  spaces as spaces,
   spec_of as spec_of,
-  spec_of_tower as spec_of_tower,
 )
 from sslx.checkpoint.files import (
   Rows as Rows,
@@ -42,4 +39,9 @@ from sslx.checkpoint.tensors import (
   nested as nested,
   read_safetensors as read_safetensors,
   write_safetensors as write_safetensors,
+)
+from sslx.checkpoint.towers import (
+  compares as compares,
+  spaces as spaces,
+  spec_of_tower as spec_of_tower,
 )

@@ -111,7 +111,7 @@ def load_encoder(path, *, step=None, module=None, read="h"):
   newest = max((int(p.name) for p in folders(path)), default=0)
   spec = read_json(folder / "spec.json") if step is None and (folder / "spec.json").exists() else None
   if spec and spec["step"] >= newest and read == "h":
-    module = module or _module(spec)
+    module = module or module_of(spec)
     abstract = jax.eval_shape(module.init, jax.random.key(0), blank(spec["shape"], reads(spec)))
     one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     like = jax.tree.map(lambda v: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=one), abstract)
@@ -180,9 +180,9 @@ def check_fit(path, arrays, module, record):
 
 
 def _from_checkpoint(path, step, module, read):
-  step, tree, record = _lone(path, step) if (path / METADATA).exists() else _of_workdir(path, step)
+  step, tree, record = _lone(path, step) if (path / METADATA).exists() else of_workdir(path, step)
   spec = spec_of(record["config"], record["environment"])
-  module = module or _module(spec)
+  module = module or module_of(spec)
   name, options = methods.split(spec["config"]["method"])
   method = methods.make(name, module, **options)
   variables = method.encoder(tree["params"], tree["state"])[reads(spec)]
@@ -194,7 +194,7 @@ def _from_checkpoint(path, step, module, read):
   return Encoder(module, variables, tuple(spec["shape"]), spec | {"step": step})
 
 
-def _of_workdir(path, step):
+def of_workdir(path, step):
   """(step, arrays, record) of one of a workdir's checkpoints."""
   if not (path / "checkpoints").is_dir():
     raise errors.UsageError(f"{path} holds no encoder and no checkpoints: give the --workdir of a pretraining run")
@@ -230,38 +230,8 @@ def spec_of(config, environment):
           "config": config, "data": environment["data"], "versions": environment["versions"]}
 
 
-def spec_of_tower(spec, tower, shape):
-  """The record of another tower of the same run, whose encoder the method's option of its name tells, for examples of
-  the batch's `shape`; texts are there one or several an example."""
-  config = spec["config"]
-  shape = list(shape[-1:] if tower == "text" else shape[1:])
-  own = {"encoder": config["method"].get(tower, {}), "data": config["data"] | {"key": tower}}
-  return spec | {"tower": tower, "encoder": own["encoder"], "shape": shape, "config": config | own,
-                 "data": spec["data"] | {"key": tower, "shape": shape}}
-
-
-def compares(spec):
-  """Whether the method of this record compares towers, of which it names one or more beside its encoder."""
-  name, options = methods.split(spec["config"]["method"])
-  built_in = spec["encoder"] and name in methods.names() and "tower" not in spec       # of a tower's own record
-  return bool(built_in and methods.make(name, _module(spec), **options).spaces)
-
-
-def spaces(workdir, step=None):
-  """{tower: Encoder whose output is what the loss compares} of a run that compares towers, from a checkpoint."""
-  step, tree, record = _of_workdir(paths.path(workdir), step)
-  spec = spec_of(record["config"], record["environment"])
-  name, options = methods.split(spec["config"]["method"])
-  method = methods.make(name, _module(spec), **options)
-  if method.spaces is None:
-    raise errors.UsageError(f"the method {name} compares no towers: clip, siglip and the like do")
-  found, shapes = method.spaces(tree["params"], tree["state"]), record["environment"]["data"]["members"]
-  mine = lambda t: spec if t == reads(spec) else spec_of_tower(spec, t, (1, *shapes[t]))
-  return {t: Encoder(module, variables, tuple(mine(t)["shape"]), mine(t) | {"step": step})
-          for t, (module, variables) in found.items()}
-
-
-def _module(spec):
+def module_of(spec):
+  """The Flax module that a record tells."""
   if not spec["encoder"]:
     raise errors.UsageError("this run used an encoder object of its own: load_encoder(path, module=that_module)")
   name, options = methods.split(spec["encoder"])

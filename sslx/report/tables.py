@@ -6,7 +6,7 @@ import numpy as np
 
 from sslx import config as configs, encoders, errors, evaluate, log, methods
 from sslx.augment import recipes
-from sslx.report import figures, record, verdict
+from sslx.report import figures, judge, record
 
 HEALTH = {  # measure: (title, digits, what it says)
     "feature_std": ("Feature spread", 3, "of embeddings at unit length: 1 is even, 0 is collapsed onto a point"),
@@ -67,7 +67,7 @@ def few_label_charts(evaluation):
     values = {c: tuple([found[s][c][k] for s in settings] for k in ("mean", "std")) for c in figures.CONTENDERS
               if settings and all(c in found[s] for s in settings)}
     if values:
-      alt = "; ".join(f"{figures.CONTENDERS[c]}: " + ", ".join(f"{s} {verdict.percent(m)}" for s, m in
+      alt = "; ".join(f"{figures.CONTENDERS[c]}: " + ", ".join(f"{s} {judge.percent(m)}" for s, m in
                                                                zip(settings, v[0], strict=True))
                       for c, v in values.items())
       x = [float(s.rstrip("%")) for s in settings]
@@ -83,7 +83,7 @@ def stage_charts(evaluation):
     names = list(dict.fromkeys(n for c in found for n in found[c] if c != "raw"))
     if names:
       values = {c: [v.get(n, v.get("pixels")) for n in names] for c, v in found.items()}
-      alt = "; ".join(f"{figures.CONTENDERS[c]}: " + ", ".join(f"{n} {verdict.percent(found[c][n])}" for n in found[c])
+      alt = "; ".join(f"{figures.CONTENDERS[c]}: " + ", ".join(f"{n} {judge.percent(found[c][n])}" for n in found[c])
                       for c in found)
       out.append((f"{PROTOCOLS[protocol]}. {alt}", figures.stages(names, values)))
   return out
@@ -104,7 +104,7 @@ def curves(records):
       text += "; dashed: since then it has not fallen" if options["mark"] is not None else ""
     if key == "images_per_s":
       text = f"median {np.median(values):,.0f}; {text}"
-    show = verdict.percent if options.get("percent") else "{:.4g}".format
+    show = judge.percent if options.get("percent") else "{:.4g}".format
     out.append({"title": title, "text": text, "chart": figures.curve(steps, values, **options),
                 "alt": f"{title}: {show(values[0])} at step {steps[0]}, {show(values[-1])} at step {steps[-1]}"})
   return out

@@ -4,7 +4,7 @@ import importlib
 
 import numpy as np
 
-from sslx.report import looks, verdict
+from sslx.report import judge, looks
 from sslx.transfer import run as transfer
 
 MEASURES = {"accuracy": "Accuracy", "miou": "Mean IoU", "pixel_accuracy": "Pixel accuracy", "map": "Mean precision",
@@ -32,7 +32,7 @@ def of(run):
   own, name = runs[strategy][measure], MEASURES.get(measure, "R2")
   name = name if measure in NUMBERS else name.lower()
   show, points = ("{:.3f}".format, "{:.3f}".format) if measure in NUMBERS else (
-      verdict.percent, lambda v: f"{100 * v:.1f} points")
+      judge.percent, lambda v: f"{100 * v:.1f} points")
   if "chosen_on" in runs[strategy]:
     out["paragraphs"].append(f"The learning rate {runs[strategy]['rate']:g} was chosen on "
                              f"{runs[strategy]['chosen_on']}.")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sslx.report import record, tables, verdict
+from sslx.report import judge, record, tables, verdict
 
 PROTOCOLS = {"knn": {"k": 20, "version": "knn-v1", "paper": "Wu"}, "few_label": {"draws": 10, "draws_of_share": 3},
              "sizes": {"test": 400}}
@@ -78,7 +78,7 @@ def test_without_a_random_contender():
     (0.02, 200, 0), (0.02, 20_000, 1), (-0.02, 20_000, -1), (0.004, 10**7, 0)])
 def test_a_margin_counts_when_it_is_more_than_chance(margin, tests, sign):
   evaluation = {"knn": {"encoder": 0.8 + margin, "raw": 0.8}, "protocols": {"sizes": {"test": tests}}}
-  assert verdict.comparisons(evaluation)[0]["over"]["raw"] == (pytest.approx(margin), sign)
+  assert judge.comparisons(evaluation)[0]["over"]["raw"] == (pytest.approx(margin), sign)
 
 
 def test_unlabelled():
@@ -145,7 +145,7 @@ def test_table_is_in_percent_and_marks_the_best_after_rounding():
 def test_records_that_are_not_finite_or_not_there():
   records = [{"step": 1, "loss": float("nan")}, {"step": 2, "lr": 0.1}, {"step": 3, "loss": 2.0, "mine": 1.0}]
   assert record.series(records, "loss") == ([3], [2.0]) and record.others(records) == ["mine"]
-  assert verdict.percent(0.1234) == "12.3 %"
+  assert judge.percent(0.1234) == "12.3 %"
 
 
 def test_other_data_have_their_own_words():
