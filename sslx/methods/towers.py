@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from sslx import encoders, errors, heads, losses, tokens
+from sslx.encoders import video_frames
 from sslx.methods import base
 
 MOST = 100.0                                               # of CLIP's scale, as in the paper
@@ -22,6 +23,11 @@ def built(kind, options, tokenizer="bytes"):
   if options.get("vocab") == 0:
     options["vocab"] = tokens.coder(tokenizer).vocab
   return encoders.make(name, **options)
+
+
+def options(config, tower):
+  """The name and options of the encoder of a tower beside a config's first: the method's, or that of each frame."""
+  return config["method"].get(tower) or video_frames.of_frame(config["encoder"])
 
 
 def there(x):
