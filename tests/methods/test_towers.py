@@ -104,4 +104,4 @@ def test_wrong_use():
     methods.make("clip", encoders.make("resnet10"), text={"name": "resnet10"})
   source = data.load("digits_pairs", split="test")
   with pytest.raises(errors.UsageError, match="'a photo' has no {}"):
-    evaluate.zero_shot({}, source, "bytes", ["a photo"])
+    evaluate.zero_shot({"image": None, "text": None}, source, "bytes", ["a photo"])
