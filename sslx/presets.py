@@ -89,6 +89,9 @@ AUDIOS = {  # encoder: its options in tiny, those in audio
     "audio_vit_ti": ({"patch": 4, "width": 16, "depth": 2, "heads": 2, "base": 10.0},
                      {"patch": 8, "width": 128, "depth": 4, "heads": 4, "base": 10.0})}
 
+SPECTROGRAMS = {"tiny": {"rate": 4000, "window": 128, "hop": 64, "mels": 16},
+                "audio": {"rate": 8000, "window": 256, "hop": 125, "mels": 40}}
+
 
 def audio(variant, encoder):
   """The config of a variant for sound, AdamW, with its method still to be named.
@@ -102,12 +105,10 @@ def audio(variant, encoder):
   small, large = AUDIOS[encoder]
   if variant == "tiny":
     c.data.name = "digits_audio"
-    own = small | {"rate": 4000, "window": 128, "hop": 64, "mels": 16}
   else:
     c.data.name, c.data.length, c.data.rate = "audio:PATH", 1.0, 8000
     c.total_steps, c.batch_size, c.checkpoint.every, c.log.every = 600, 64, 200, 20
-    own = large | {"rate": 8000, "window": 256, "hop": 125, "mels": 40}
-  c.encoder = encoders.options(encoder, **own)
+  c.encoder = encoders.options(encoder, **small if variant == "tiny" else large, **SPECTROGRAMS[variant])
   c.optim.name, c.optim.lr, c.optim.weight_decay, c.optim.warmup = "adamw", 1e-3, 0.05, 0.1
   return c
 
@@ -139,11 +140,11 @@ def video(variant, encoder):
   return c
 
 
-def pairs(variant):
+def pairs(variant, sound=False):
   """The config of a method that compares an image with what belongs to it, its method still to be named: AdamW.
 
-  pairs: yours, data.name still to be set, images of 64 pixels, ResNet-18 at width 32, 1,000 steps of 128; tiny: digits
-  with their names.
+  pairs: yours, data.name still to be set, images of 64 pixels, ResNet-18 at width 32, 1,000 steps of 128, with `sound`
+  recordings of a second at 8 kHz; tiny: digits with their names, sounds and depths.
   """
   if variant not in ("pairs", "tiny"):
     raise errors.unknown("variant", variant, ("pairs", "tiny"))
@@ -153,6 +154,8 @@ def pairs(variant):
     c.data.name, c.data.size, c.total_steps, c.batch_size = "pairs:PATH", 64, 1000, 128
     c.encoder = encoders.options("resnet18", width=32)
     c.checkpoint.every, c.log.every = 200, 20
+    if sound:
+      c.data.length, c.data.rate = 1.0, 8000
   c.optim.name, c.optim.lr, c.optim.weight_decay, c.optim.warmup = "adamw", 1e-3, 0.1, 0.1
   return c
 
@@ -160,6 +163,13 @@ def pairs(variant):
 def text_tower(variant):
   """The options of a text encoder beside an image encoder."""
   return encoders.options("text_ti", **{"width": 16, "depth": 1, "heads": 2} if variant == "tiny" else {"depth": 4})
+
+
+def audio_tower(variant):
+  """The options of an encoder of sound beside an image encoder."""
+  small, large = AUDIOS["audio_resnet10"]
+  return encoders.options("audio_resnet10", **small | SPECTROGRAMS["tiny"] if variant == "tiny" else
+                          large | SPECTROGRAMS["audio"])
 
 
 VARIANTS = {"digits": digits, "cifar10": cifar10, "imagenet": imagenet, "tiny": tiny}

@@ -215,7 +215,8 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
     spec = checkpoint.spec_of(configs.plain(config), now) | {"step": done}
     towers = meshes.whole(method.encoder(state.params, state.state))
     for tower, variables in towers.items():
-      mine = spec if tower == source.key else checkpoint.spec_of_tower(spec, tower, first[tower].shape)
+      x = first[tower] if tower in first else first[source.key][:, 0]                   # a frame of a clip
+      mine = spec if tower == source.key else checkpoint.spec_of_tower(spec, tower, x.shape)
       folder = paths.path(workdir) if tower == source.key else paths.path(workdir) / "towers" / tower
       export = functools.partial(checkpoint.export_encoder, folder / "encoder", variables, mine)
       processes.by_first(export)

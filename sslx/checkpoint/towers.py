@@ -2,6 +2,7 @@
 
 from sslx import errors, methods, paths
 from sslx.checkpoint.encoder import Encoder, module_of, of_workdir, reads, spec_of
+from sslx.methods import towers
 
 
 def spec_of_tower(spec, tower, shape):
@@ -9,7 +10,7 @@ def spec_of_tower(spec, tower, shape):
   the batch's `shape`; texts are there one or several an example."""
   config = spec["config"]
   shape = list(shape[-1:] if tower == "text" else shape[1:])
-  own = {"encoder": config["method"].get(tower, {}), "data": config["data"] | {"key": tower}}
+  own = {"encoder": towers.options(config, tower), "data": config["data"] | {"key": tower}}
   return spec | {"tower": tower, "encoder": own["encoder"], "shape": shape, "config": config | own,
                  "data": spec["data"] | {"key": tower, "shape": shape}}
 

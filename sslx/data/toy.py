@@ -44,7 +44,8 @@ NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 def pairs(split, key="image"):
-  """A digit as image [8, 8, 1], text [2, 16] (its name, said in two ways; every tenth has none) and audio [1024]."""
+  """A digit as image [8, 8, 1], text [2, 16] (its name, said in two ways; every tenth has none), audio [1024] and depth
+  uint16 [8, 8, 1], in which ink is near."""
   images, make = _digits(split)
   labels, sounds = make("", images, "image").labels, _chords(images)
   said = np.zeros((10, 2, 16), np.int32)
@@ -53,7 +54,8 @@ def pairs(split, key="image"):
       text_ = np.frombuffer(form.format(name).encode(), np.uint8)
       row[:len(text_)] = text_.astype(np.int32) + 1
   texts = said[labels] * (np.arange(len(labels)) % 10 > 0)[:, None, None]
-  examples = {"image": images[..., None], "text": texts[:, 0] if key == "text" else texts, "audio": sounds}
+  examples = {"image": images[..., None], "text": texts[:, 0] if key == "text" else texts, "audio": sounds,
+              "depth": (20_000 - 60 * images[..., None].astype(np.uint16))}
   return dataclasses.replace(make("digits_pairs", images, key), read=functools.partial(_members, examples),
                              class_names=NAMES, shape=examples[key].shape[1:], dtype=str(examples[key].dtype))
 

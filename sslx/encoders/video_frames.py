@@ -26,6 +26,15 @@ def make(variant, *, time="mean", depth=2, heads=4, width=64, stem="imagenet", m
   return Frames(image, depth if time == "transformer" else 0, heads, dtype)
 
 
+def of_frame(options):
+  """The name and options of the image encoder on each frame, from those of an encoder of video, or {}."""
+  name = options.get("name", "")
+  if name not in VARIANTS:
+    return {}
+  own = {k: v for k, v in options.items() if k not in ("time", "depth", "heads")}
+  return own | {"name": name.removeprefix("frames_")}
+
+
 class Frames(nn.Module):
   """`image` on each frame, then `depth` transformer blocks over the frames and a norm; 0 for none."""
   image: nn.Module

@@ -13,7 +13,7 @@ from sslx.losses.collapse import alignment, alpha_req, effective_rank, feature_s
 from sslx.losses.contrastive import clip, cola, dcl, info_nce, ntxent, siglip, supcon
 from sslx.losses.distillation import dino, ibot, negative_cosine, ressl
 from sslx.losses.metric import pair, triplet, triplet_hard, triplet_semihard
-from sslx.losses.quality import psnr, smooth_l1, ssim, weighted_l1, weighted_l2
+from sslx.losses.quality import psnr, scale_invariant, smooth_l1, ssim, weighted_l1, weighted_l2
 from sslx.losses.redundancy import barlow_twins, vibcreg, vicreg, whiten, wmse
 from sslx.losses.spread import koleo, sigreg
 from sslx.losses.tokens import cross_entropy
@@ -21,6 +21,7 @@ from sslx.losses.tokens import cross_entropy
 __all__ = [
   "alignment", "alpha_req", "barlow_twins", "clip", "cola", "cross_entropy", "dcl", "dino", "effective_rank",
   "feature_std", "gan_critic", "gan_generator", "ibot", "info_nce", "koleo", "negative_cosine", "ntxent", "pair",
-  "psnr", "ressl", "siglip", "sigreg", "sinkhorn", "smooth_l1", "ssim", "supcon", "swav", "triplet", "triplet_hard",
-  "triplet_semihard", "uniformity", "unit", "vibcreg", "vicreg", "weighted_l1", "weighted_l2", "whiten", "wmse",
+  "psnr", "ressl", "scale_invariant", "siglip", "sigreg", "sinkhorn", "smooth_l1", "ssim", "supcon", "swav",
+  "triplet", "triplet_hard", "triplet_semihard", "uniformity", "unit", "vibcreg", "vicreg", "weighted_l1",
+  "weighted_l2", "whiten", "wmse",
 ]

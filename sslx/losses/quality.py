@@ -44,6 +44,22 @@ def _weighted(error, predicted, target, weight, axis_name):
   return agreed(total, axis_name) / agreed(jnp.sum(weight), axis_name)
 
 
+def scale_invariant(predicted, target, weight=None, *, share=0.5):
+  """Depth's error up to scale (Eigen et al., 2014, eq. 4): mean(d^2) - share mean(d)^2, the mean over images.
+
+  Args:
+    predicted, target: [B, ...], logarithms of depth, whose difference is d.
+    weight: [B, ...], of each place, not negative; an image without any counts as 0. None: all alike.
+    share: of the mean difference's square that is taken off: 0 for the plain squared error, 1 for one that no scale
+      changes; the paper trains with 0.5.
+  """
+  chex.assert_equal_shape([predicted, target])
+  d = (wide(predicted) - wide(target)).reshape(len(target), -1)
+  weight = jnp.ones_like(d) if weight is None else wide(weight).reshape(d.shape)
+  weight = weight / jnp.maximum(jnp.sum(weight, -1, keepdims=True), 1e-12)
+  return jnp.mean(jnp.sum(weight * d**2, -1) - share * jnp.sum(weight * d, -1) ** 2)
+
+
 def psnr(image, target):
   """Peak signal-to-noise ratio in dB of a peak of 1, as in Ledig et al. (2017): the mean of that of each image."""
   chex.assert_equal_shape([image, target])

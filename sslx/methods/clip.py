@@ -1,11 +1,8 @@
 """CLIP (Radford et al., 2021): an image finds its text among all of the batch, and a text its image."""
 
-import math
-
 import jax
-import jax.numpy as jnp
 
-from sslx import encoders, errors, losses
+from sslx import encoders, errors
 from sslx.augment import recipes
 from sslx.methods import pretext, towers, words
 
@@ -15,8 +12,6 @@ CITE = """@inproceedings{radford2021clip,
           and Sastry, Girish and Askell, Amanda and Mishkin, Pamela and Clark, Jack and Krueger, Gretchen
           and Sutskever, Ilya},
   booktitle={ICML}, year={2021}}"""
-
-MOST = 100.0                                               # of the scale, as in the paper
 
 
 def make(encoder, *, text=encoders.options("text_ti"), width=256, temperature=0.07, locked=False, tokenizer="bytes",
@@ -31,13 +26,11 @@ def make(encoder, *, text=encoders.options("text_ti"), width=256, temperature=0.
     tokenizer: of the data.
     aug: (key, image) -> view. Of several texts one is drawn at each step.
   """
-  objective = lambda image, text, whole, learnt: losses.clip(
-      image, text, scale=jnp.minimum(jnp.exp(learnt["scale"]), MOST), whole=whole)
-  return of_text(encoder, text, objective, {"scale": math.log(1 / temperature)}, width, locked, tokenizer, aug)
+  return of_text(encoder, text, *towers.symmetric(temperature), width, locked, tokenizer, aug)
 
 
-def of_text(encoder, text, objective, scalars, width, locked, tokenizer, aug):
-  """A method that compares images with texts; scalars, objective: as in towers.contrast."""
+def of_text(encoder, text, objective, learnt, width, locked, tokenizer, aug):
+  """A method that compares images with texts; objective, learnt: as in towers.contrast."""
   text = towers.built("text", text, tokenizer)
   coder = words.coder(text, "clip", tokenizer)
   if hasattr(encoder, "vocab"):
@@ -50,5 +43,5 @@ def of_text(encoder, text, objective, scalars, width, locked, tokenizer, aug):
 
   def show(views):
     return {"view": views["image"], "text": words.lines(coder, views["text"][:8])}
-  return towers.contrast({"image": encoder, "text": text}, views, objective, width=width, scalars=scalars,
+  return towers.contrast({"image": encoder, "text": text}, views, objective, width=width, learnt=learnt,
                          locked=("image",) * locked, show=show)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from sslx import augment, losses
-from sslx.augment import audio, spectrum
+from sslx.augment import spectrum
 from sslx.methods import base, sound
 
 CITE = """@inproceedings{saeed2021cola,
@@ -45,17 +45,10 @@ def make(encoder, *, segment=0.75, speed=(0.8, 1.25), snr=(5.0, 30.0), mixed=(),
   The paper has neither speed, noise, gain nor stripes, and stretches of 0.96 s out of 10.
   """
   sound.needs(encoder, "cola")
-  sound.check(segment=segment, speed=speed, snr=snr, mixed=mixed, gain=gain)
   net = base.Network(encoder.trunk, Projector(width, batch_norm))
+  view = sound.view(segment, speed, snr, mixed, gain)
   bilinear = nn.Dense(width, use_bias=False, param_dtype=jnp.result_type(float),        # so that all start as likely
                       kernel_init=nn.initializers.normal(1 / width))
-
-  def view(key, wave):                                                                  # [B, T] -> [B, S]
-    keys = jax.random.split(key, 3)
-    x = audio.random_crop(keys[0], wave, size=round(segment * wave.shape[-1]), speed=speed)
-    x = audio.random_mix(keys[1], x, decibels=mixed) if mixed else x
-    x = audio.random_gain(jax.random.fold_in(key, 3), x, decibels=gain) if gain else x
-    return audio.random_noise(keys[2], x, decibels=snr) if snr else x
 
   def views(rng, batch):
     wave, (r_wave, r_mask) = augment.to_float(batch["audio"]), jax.random.split(rng)

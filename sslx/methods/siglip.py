@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from sslx import encoders, losses
 from sslx.augment import recipes
-from sslx.methods import clip
+from sslx.methods import clip, towers
 
 CITE = """@inproceedings{zhai2023siglip,
   title={Sigmoid Loss for Language Image Pre-Training},
@@ -22,6 +22,8 @@ def make(encoder, *, text=encoders.options("text_ti"), width=256, scale=10.0, bi
     scale, bias: of the cosine similarity at the start; both are learnt, the scale's logarithm.
     text, width, locked, tokenizer, aug: as in clip.
   """
-  objective = lambda image, text, whole, learnt: losses.siglip(
-      image, text, scale=jnp.exp(learnt["scale"]), bias=learnt["bias"], whole=whole)
-  return clip.of_text(encoder, text, objective, {"scale": math.log(scale), "bias": bias}, width, locked, tokenizer, aug)
+  def objective(image, text, whole, learnt):
+    value = losses.siglip(image, text, scale=jnp.exp(learnt["scale"]), bias=learnt["bias"], whole=whole)
+    return value, towers.top1(image, text, whole)
+  learnt = towers.numbers(scale=math.log(scale), bias=bias)
+  return clip.of_text(encoder, text, objective, learnt, width, locked, tokenizer, aug)

@@ -1,6 +1,9 @@
 """What methods of sound have in common: an encoder with a trunk under its spectrogram, ranges, pictures."""
 
+import jax
+
 from sslx import errors
+from sslx.augment import audio
 
 
 def needs(encoder, method):
@@ -17,6 +20,19 @@ def check(segment=1.0, **ranges):
   for name, value in ranges.items():
     if len(value) and not (len(value) == 2 and value[0] <= value[1]):
       raise errors.UsageError(f"{name} is {tuple(value)}: a range takes two numbers, the lower one first")
+
+
+def view(segment=1.0, speed=(1.0, 1.0), snr=(), mixed=(), gain=()):
+  """(key, waves [B, T]) -> [B, S]: a stretch, at a speed of its own, below it another recording or noise; see cola."""
+  check(segment=segment, speed=speed, snr=snr, mixed=mixed, gain=gain)
+
+  def aug(key, wave):
+    keys = jax.random.split(key, 3)
+    x = audio.random_crop(keys[0], wave, size=round(segment * wave.shape[-1]), speed=speed)
+    x = audio.random_mix(keys[1], x, decibels=mixed) if mixed else x
+    x = audio.random_gain(jax.random.fold_in(key, 3), x, decibels=gain) if gain else x
+    return audio.random_noise(keys[2], x, decibels=snr) if snr else x
+  return aug
 
 
 def kept(towers):

@@ -227,6 +227,17 @@ def sigreg(z, directions, knots=17, t_max=3.0):
   return np.mean(values)
 
 
+def scale_invariant(predicted, target, weight, share):
+  """Eigen et al. (2014), eq. 4 in its first form, over pairs of places: who is nearer, and by how much."""
+  total = 0.0
+  for y, t, w in zip(predicted, target, weight, strict=True):
+    w = w / w.sum()
+    d = y - t
+    pairs = 0.5 * np.einsum("i,j,ij->", w, w, (d[:, None] - d[None]) ** 2)              # share = 1
+    total += share * pairs + (1 - share) * np.sum(w * d**2)
+  return total / len(predicted)
+
+
 def weighted_l2(predicted, target, weight):
   total = sum(w * np.mean((p - t) ** 2) for p, t, w in zip(predicted, target, weight, strict=True))
   return total / sum(weight)

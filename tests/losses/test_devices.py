@@ -101,7 +101,8 @@ def parts_of_a_batch(name, way):
   shared = {"center": z[0, 0], "queue": jnp.asarray(QUEUE[:, :D], jnp.float32)}
   known = {**dict.fromkeys(("student", "p", "x", "anchor", "real", "z"), z[:, 0]), "same": z[:, 0, 0] > 0,
            **dict.fromkeys(("teacher", "y", "positive", "fake"), z[:, 1]), "negative": z[:, 2],
-           "image": jnp.abs(jnp.tile(z[:, :1, :1, None], (1, 12, 12, 1))), "target": jnp.full((B, 12, 12, 1), 0.5)}
+           "image": (image := jnp.abs(jnp.tile(z[:, :1, :1, None], (1, 12, 12, 1)))), "predicted": image,
+           "target": jnp.full((B, 12, 12, 1), 0.5)}
   known |= {"z": z[:, 1]} if name == "negative_cosine" else {}
   known |= {"student": z, "teacher": z[:, :2]} if name == "dino" else {}                    # its batch is second
   names = [k for k, p in inspect.signature(f).parameters.items() if p.default is p.empty]

@@ -65,6 +65,8 @@ CASES = {
            lambda x, h: reference.ibot(x[0], X[1] * 0.1, X[0, 0], LABELS.tolist(), h[0]), [0.5]),
   "ressl": (lambda x, h: losses.ressl(x[0], X[1], QUEUE, student_temp=h[0]),
             lambda x, h: reference.ressl(x[0], X[1], QUEUE, h[0]), [0.2]),
+  "scale_invariant": (lambda x, h: losses.scale_invariant(x[0], x[1], SHARES[0], share=h[0]),
+                      lambda x, h: reference.scale_invariant(x[0], x[1], SHARES[0], h[0]), [0.7]),
   "weighted_l2": (lambda x, h: losses.weighted_l2(x[0], x[1], WEIGHT),
                   lambda x, h: reference.weighted_l2(x[0], x[1], WEIGHT), []),
   "weighted_l1": (lambda x, h: losses.weighted_l1(x[0], x[1], WEIGHT),

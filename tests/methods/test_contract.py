@@ -118,8 +118,8 @@ def test_encoder_is_deterministic(run):
   found, key = run.method.encoder(state.params, state.state), data.load(run.config.data.name).key
   assert key in found
   for tower, variables in found.items():
-    encoder = run.encoder if tower == key else towers.built(tower, run.config.method[tower])
-    x = run.batches[0][tower]
+    encoder = run.encoder if tower == key else towers.built(tower, towers.options(run.config, tower))
+    x = run.batches[0][tower] if tower in run.batches[0] else run.batches[0][key][:, 0]         # a frame of a clip
     x = fraction(jnp.asarray(x[:, 0] if tower == "text" and x.ndim == 3 else x))
     first, second = (encoder.apply(variables, x, train=False) for _ in range(2))
     assert first.ndim == 2 and first.shape[0] == len(x)
