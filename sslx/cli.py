@@ -131,10 +131,13 @@ def evaluate(args):
   for name in dict.fromkeys(names):
     result = frozen.evaluate(encoder, args.workdir, protocols=tuple(p for p in args.protocols.split(",") if p),
                              data=name, train=args.train, test=args.test, templates=templates(args.templates))
-    table = Table("protocol", "setting", "encoder", "random", evaluation.RAW[encoder.reads],
-                  title=result["data"] if len(names) > 1 else None)
-    for row in evaluation.rows(result):
-      table.add_row(*(f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v) for v in row))
+    found = evaluation.rows(result)
+    columns = ["protocol", "setting", "encoder", "random", evaluation.RAW[encoder.reads], "chance"]
+    columns = columns if any(row[-1] is not None for row in found) else columns[:-1]
+    table = Table(*columns, title=result["data"] if len(names) > 1 else None)
+    for row in found:
+      table.add_row(*(f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v)
+                      for v in row[:len(columns)]))
     log.Console().print(table)
     for note in result.get("notes", []):
       log.say(note)

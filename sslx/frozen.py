@@ -65,10 +65,11 @@ def compared(workdir, encoder, test, protocols, templates=None):
     return {}, {}
   towers, templates = checkpoint.spaces(workdir, encoder.spec["step"]), tuple(templates or evaluation.TEMPLATES)
   contenders = {"encoder": towers, "random": {t: checkpoint.random_encoder(e) for t, e in towers.items()}}
-  run = {"retrieval": lambda e: evaluation.retrieval(e, test),
-         "zero_shot": lambda e: evaluation.zero_shot(e, test, encoder.spec["config"]["data"]["tokenizer"], templates)}
+  tokenizer, shown = encoder.spec["config"]["data"]["tokenizer"], {"encoder": evaluation.SHOWN, "random": 0}
+  run = {"retrieval": lambda e, name: evaluation.retrieval(e, test, shown=shown[name]),
+         "zero_shot": lambda e, _: evaluation.zero_shot(e, test, tokenizer, templates)}
   settings = {p: {**evaluation.BETWEEN[p], **({"templates": templates} if p == "zero_shot" else {})} for p in protocols}
-  return {p: {name: run[p](e) for name, e in contenders.items()} for p in protocols}, settings
+  return {p: {name: run[p](e, name) for name, e in contenders.items()} for p in protocols}, settings
 
 
 def keep(path, result, own):

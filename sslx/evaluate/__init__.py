@@ -15,14 +15,15 @@ from sslx.evaluate.knn import FROZEN as KNN, knn
 from sslx.evaluate.labels import unseen
 from sslx.evaluate.linear import FROZEN as LINEAR, linear
 from sslx.evaluate.pretext import pretext as pretext
-from sslx.evaluate.retrieval import FROZEN as RETRIEVAL, FROZEN_ZERO_SHOT, TEMPLATES, retrieval, zero_shot
+from sslx.evaluate.retrieval import FROZEN as RETRIEVAL, SHOWN, retrieval
+from sslx.evaluate.zero_shot import FROZEN as ZERO_SHOT, TEMPLATES, zero_shot
 
-__all__ = ["BETWEEN", "TEMPLATES", "Embedder", "embed", "evaluate", "few_label", "health", "kmeans", "knn", "linear",
-           "pretext", "retrieval", "rows", "zero_shot"]
+__all__ = ["BETWEEN", "SHOWN", "TEMPLATES", "Embedder", "embed", "evaluate", "few_label", "health", "kmeans", "knn",
+           "linear", "pretext", "retrieval", "rows", "zero_shot"]
 
 PROTOCOLS = {"knn": KNN, "linear": LINEAR, "few_label": FEW_LABEL, "health": HEALTH, "stages": stages.FROZEN,
              "stages_ridge": stages.FROZEN_RIDGE, "kmeans": KMEANS}
-BETWEEN = {"retrieval": RETRIEVAL, "zero_shot": FROZEN_ZERO_SHOT}             # towers, see frozen.evaluate
+BETWEEN = {"retrieval": RETRIEVAL, "zero_shot": ZERO_SHOT}                    # towers, see frozen.evaluate
 USUAL = ("knn", "linear", "few_label", "health")
 RAW = raws.NAMES
 CONTENDERS = ("encoder", "random", "raw")
@@ -142,12 +143,13 @@ def of_layer(record, images, name, layer):
 
 
 def rows(result):
-  """[(protocol, setting, encoder, random, raw)] of evaluate's result for a table; None for what there is not.
+  """[(protocol, setting, encoder, random, raw, chance)] of evaluate's result for a table; None for what there is not.
 
   Numbers are accuracies (the mean over draws for few_label) and, for health, the measures themselves.
   """
   out = []
-  row = lambda protocol, setting, values: out.append((protocol, setting, *(values.get(c) for c in CONTENDERS)))
+  row = lambda protocol, setting, values, chance=None: out.append(
+      (protocol, setting, *(values.get(c) for c in CONTENDERS), chance))
   if "knn" in result:
     row("knn", f"k={result['protocols']['knn']['k']}", result["knn"])
   if "linear" in result:
@@ -160,11 +162,14 @@ def rows(result):
       row(protocol, layer, {c: v.get(layer) for c, v in found.items()})
   for measure in ("nmi", "ari", "accuracy") if "kmeans" in result else ():
     row("kmeans", measure, {c: v[measure] for c, v in result["kmeans"].items()})
-  for way in [k for k in result.get("retrieval", {}).get("encoder", {}) if k != "count"]:
-    for k in result["retrieval"]["encoder"][way]:
-      row("retrieval", f"{way} {k}", {c: v[way][k] for c, v in result["retrieval"].items()})
+  towers = result.get("retrieval", {})
+  for way in (k for k in towers.get("encoder", {}) if " to " in k):
+    for k in towers["encoder"][way]:
+      row("retrieval", f"{way} {k}", {c: v[way][k] for c, v in towers.items()},
+          towers["encoder"].get("chance", {}).get(way, {}).get(k))
   if "zero_shot" in result:
-    row("zero_shot", "accuracy", {c: v["accuracy"] for c, v in result["zero_shot"].items()})
+    row("zero_shot", "accuracy", {c: v["accuracy"] for c, v in result["zero_shot"].items()},
+        result["zero_shot"]["encoder"]["chance"])
   for measure in sorted({m for v in result.get("health", {}).values() for m in v}):
     row("health", measure, {c: v.get(measure) for c, v in result["health"].items()})
   return out

@@ -8,7 +8,7 @@ import jinja2
 from ml_collections import ConfigDict
 
 from sslx import checkpoint, errors, inputs, paths
-from sslx.report import figures, pictures, record, space, tables, transferred, verdict
+from sslx.report import figures, pictures, record, retrieved, space, tables, transferred, verdict
 
 PAGES = jinja2.Environment(loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent), autoescape=True,
                            trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
@@ -76,6 +76,10 @@ def gather(run):
       "sets": [(r["data"], rows) for r in run["sets"] if (rows := tables.accuracies(r))],
       "others": [(f"{r['data']}, step {r['step']}", rows) for r in run["others"] if (rows := tables.accuracies(r))],
       "notes": evaluation.get("notes", []), "few_label": tables.few_label_charts(evaluation),
+      "towers": [(name, part) for name, r in ((None, evaluation), *((r["data"], r) for r in run["sets"]), *(
+          (f"{r['data']}, step {r['step']}", r) for r in run["others"])) if (part := retrieved.of(r))],
+      "matches": attempt(retrieved.pictures, run, sources[1], names) if sources else (None, no_data),
+      "columns": retrieved.COLUMNS,
       "stages": tables.stage_charts(evaluation),
       "curves": tables.curves(run["records"]), "views": view, "neighbours": near, "maps": chart,
       "filters": attempt(pictures.filters, encoder.variables) if encoder else (None, no_encoder),

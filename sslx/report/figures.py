@@ -132,6 +132,34 @@ def class_groups(labels, names, most=20):
   return out + ([("others", "#8a8f98", rest)] if len(rest) else [])
 
 
+def confusion(counts, names):
+  """Counts [K, K], rows the true classes, as shares of their rows; with numbers, in percent, where they are few."""
+  share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+  few = len(names) <= 12
+
+  def draw(axes, colors):
+    axes.grid(False)
+    image = axes.imshow(100 * share, cmap="cividis", interpolation="nearest", vmin=0, vmax=100)
+    bar = axes.figure.colorbar(image, ax=axes, shrink=0.85)
+    bar.ax.tick_params(colors=colors["muted"], labelsize=8.5, length=3)
+    bar.outline.set_visible(False)
+    if len(names) <= 44:
+      short = [n if len(n) <= 14 else n[:13] + "\N{HORIZONTAL ELLIPSIS}" for n in names]
+      size, turned = 8 if few else 6, 90 if max(map(len, short)) > 2 else 0
+      axes.set_yticks(range(len(names)), short, fontsize=size)
+      axes.set_xticks(range(len(names)), short, fontsize=size, rotation=turned)
+    for i, j in np.argwhere(share >= 0.005) if few else ():
+      axes.text(j, i, f"{100 * share[i, j]:.0f}", ha="center", va="center", fontsize=7,
+                color="#1c2430" if share[i, j] > 0.55 else "#ffffff")
+    axes.set_xlabel("taken for")
+    axes.set_ylabel("true class")
+    bar.set_label("% of the class", color=colors["muted"], fontsize=8.5)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+      spine.set_visible(False)
+  return chart(draw, 520, 450)
+
+
 def heat(matrix, labels=None, names=None, halves=False):
   """A matrix [M, M] as a heat map with a colour bar.
 

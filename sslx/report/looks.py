@@ -8,7 +8,7 @@ import wave
 import numpy as np
 from PIL import Image
 
-from sslx import tokens
+from sslx import errors, tokens
 from sslx.report import figures
 
 SMALL, LARGE = 96, 128                   # pixels: smaller images are enlarged, larger ones reduced
@@ -55,9 +55,19 @@ def crisp(shape):
 
 
 def picture(key, x, tokenizer="bytes"):
-  """One example of a Source of that key (image, video, audio or text) as a data URI."""
+  """One example, or the member of one, of that kind (image, video, audio, text or depth) as a data URI."""
   read = lambda ids: text(tokens.coder(tokenizer).decode(ids))
-  return {"image": thumbnail, "video": film, "audio": sound, "text": read}[key](x)
+  kinds = {"image": thumbnail, "video": film, "audio": sound, "text": read, "depth": depth}
+  if key not in kinds:
+    raise errors.UsageError(f"there is no picture of {key}: those of {', '.join(kinds)} are known")
+  return kinds[key](x)
+
+
+def depth(x):
+  """[H, W, 1], of any unit -> grey, the nearest 2 % black and the farthest 2 % white; what is not known, 0, black."""
+  x = np.asarray(x, np.float32)
+  low, high = np.percentile(x[x > 0], (2, 98)) if (x > 0).any() else (0, 1)
+  return thumbnail((x - low) / max(high - low, 1e-6))
 
 
 def film(clip):

@@ -29,7 +29,7 @@ def views(run, source, names):
   """{"columns", "rows": [(class or None, [data URI])], "matrices": [(name, chart, size)], "strips", "sounds", ...}.
 
   "strips", "sounds": [(name, [data URI])]; "training": {"columns", "rows": [(name, class or None, [data URI])]} of what
-  the method gives back over training.
+  the method gives back over training; "towers": what a method that compares towers reads.
   Raises errors.UsageError or errors.RunError for a run whose method cannot be built or has nothing to show.
   """
   config = ConfigDict(run["config"])
@@ -97,6 +97,7 @@ def drawn(saved, step, tree, method, config, source, names):
                        for row in range(0, len(picked), -(-len(picked) // FEW))]}
   return {"columns": columns, "rows": list(zip(classes, cells, strict=True)), "matrices": matrices, "strips": strips,
           "sounds": sounds, "training": training, "step": step, "count": n, "draws": draws,
+          "towers": list(method.reads) if method.spaces else [],
           "crisp": source.key == "image" and looks.crisp(source.shape),
           "note": looks.channels(source.shape[2]) if source.key == "image" else None}
 

@@ -33,29 +33,35 @@ CURVES = {  # key: (title, what it says, options of figures.curve)
     "feature_std": ("Feature spread during the run", "of the representation: 1 is even, 0 is collapsed", {"floor": 0})}
 PROTOCOLS = {"knn": "kNN", "linear": "Linear probe", "few_label": "Few labels", "health": "Health",
              "stages": "Stages", "stages_ridge": "Stages (ridge)", "kmeans": "k-means",
+             "retrieval": "Retrieval", "zero_shot": "Zero-shot",
              "sizes": "Sizes and seed"}
 
 
 def accuracies(evaluation):
-  """[{"protocol", "setting", "cells": [(contender, text, is best)]}], in percent; the best is marked after rounding."""
+  """[{"protocol", "setting", "cells": as `cells` gives them}], of those that judge one encoder."""
   out = []
-  for protocol, setting, *values in evaluate.rows(evaluation):
-    if protocol == "health":
+  for protocol, setting, *values, _ in evaluate.rows(evaluation):
+    if protocol == "health" or protocol in evaluate.BETWEEN:
       continue
     deviation = evaluation[protocol].get(setting, {}) if protocol == "few_label" else {}
-    rounded = [None if v is None else round(100 * v, 1) for v in values]
-    best = max((v for v in rounded if v is not None), default=None)
-    cells = []
-    for contender, v in zip(figures.CONTENDERS, rounded, strict=True):
-      spread = deviation.get(contender, {}).get("std")
-      cells.append((contender, "" if v is None else f"{v:.1f}", "" if spread is None else f"\N{PLUS-MINUS SIGN} "
-                    f"{100 * spread:.1f}", v is not None and v == best))
+    marked = cells(dict(zip(figures.CONTENDERS, values, strict=True)), deviation)
     if protocol == "few_label":
       setting = f"{setting[:-1]} % of the labels" if setting.endswith("%") else (
           f"{setting} label{'s' if setting != '1' else ''} a class")
     if protocol == "kmeans":
       setting = {"nmi": "NMI", "ari": "ARI", "accuracy": "matched accuracy"}[setting]
-    out.append({"protocol": PROTOCOLS.get(protocol, protocol), "setting": setting, "cells": cells})
+    out.append({"protocol": PROTOCOLS.get(protocol, protocol), "setting": setting, "cells": marked})
+  return out
+
+
+def cells(values, deviation=None):
+  """[(contender, text, its deviation, is best)] of {contender: fraction or None}, in percent."""
+  rounded = {c: None if v is None else round(100 * v, 1) for c, v in values.items()}
+  best, out = max((v for v in rounded.values() if v is not None), default=None), []
+  for contender, v in rounded.items():
+    spread = (deviation or {}).get(contender, {}).get("std")
+    out.append((contender, "" if v is None else f"{v:.1f}", "" if spread is None else f"\N{PLUS-MINUS SIGN} "
+                f"{100 * spread:.1f}", v is not None and v == best))
   return out
 
 

@@ -4,7 +4,7 @@ import math
 import shlex
 
 from sslx import log
-from sslx.report import record
+from sslx.report import record, towers
 from sslx.report.judge import accuracy, comparisons, judged, percent, setting_words
 from sslx.watching import COLLAPSED_RANK, COLLAPSED_STD
 
@@ -18,8 +18,11 @@ def of(run):
   """
   results, health, raw = comparisons(run["evaluation"]), measured(run), run["kind"]["raw"]
   further = {r["data"]: found for r in run.get("sets", ()) if (found := comparisons(r))}
+  between = towers.comparisons(run["evaluation"])
   if collapsed(health):
     status, headline = "bad", "No: the representation has collapsed."
+  elif between:
+    status, headline = towers.judged(between)
   elif results:
     status, headline = judged(results, raw)
   elif further:
@@ -31,11 +34,13 @@ def of(run):
     status, headline = "unknown", "Not evaluated yet, so nobody can say."
   if not run["finished"]:
     headline = f"{headline[:-1]} (the run is not finished)."
-  parts = ([*accuracy(results, raw), *(unevaluated(run) if not results else ())],
+  alone = [f"The encoder of {run['kind']['many']} by itself: {judged(results, raw)[1]}"] if between and results else []
+  parts = (towers.sentences(between), [*alone, *accuracy(results, raw), *(unevaluated(run) if not results else ())],
            *([f"On {name}:", *accuracy(found, raw)] for name, found in further.items()),
-           [*healthy(health, run["kind"]["many"]), *loss(run), *ending(run)], advice(status, results, health, run))
+           [*healthy(health, run["kind"]["many"]), *loss(run), *ending(run)],
+           advice(status, results, between, health, run))
   return {"status": status, "headline": headline, "paragraphs": [text for p in parts if (text := " ".join(p))],
-          "next": list(commands(run)), "tiles": tiles(run, results, health)}
+          "next": list(commands(run)), "tiles": towers.tiles(between) + tiles(run, results, health)}
 
 
 def measured(run):
@@ -77,7 +82,7 @@ def unevaluated(run):
     steps, values = record.series(run["records"], key)
     if values:
       yield words.format(percent(values[-1]), steps[-1], many=run["kind"]["many"])
-  if run["evaluation"] is not None and not run.get("sets"):
+  if run["evaluation"] is not None and not run.get("sets") and not towers.comparisons(run["evaluation"]):
     yield "The evaluation holds no accuracies: for those, the training and the test set need labels."
 
 
@@ -114,11 +119,15 @@ def ending(run):
     yield f"The evaluation is that of step {step}, not of the final encoder."
 
 
-def advice(status, results, health, run):
+def advice(status, results, between, health, run):
   """What to try where it did not work."""
   if collapsed(health):
     yield ("What to try: a lower optim.lr with a longer optim.warmup, batch norm in the projector, "
            "a larger batch, and a look at the views below: they must differ, and still show the same thing.")
+  elif between and status in ("bad", "mixed"):
+    longer = "a longer run, " if run["finished"] else ""
+    yield (f"What to try: a larger batch, in which there is more to be told apart, more pairs, {longer}or an encoder "
+           "that was pretrained by itself (config.init).")
   elif results and status in ("bad", "mixed"):
     longer = "a longer run, " if run["finished"] else ""
     one, many = run["kind"]["one"], run["kind"]["many"]

@@ -177,8 +177,9 @@ def test_evaluate_everything():
   shares = [share for _, share in calls]
   assert shares == sorted(shares) and shares[-1] == 1 and len(set(shares)) == len(shares)
   table = rows(r)
-  assert ("knn", "k=20", r["knn"]["encoder"], r["knn"]["random"], r["knn"]["raw"]) in table
-  assert ("health", "feature_std", *(r["health"][c]["feature_std"] for c in ("encoder", "random", "raw"))) in table
+  assert ("knn", "k=20", r["knn"]["encoder"], r["knn"]["random"], r["knn"]["raw"], None) in table
+  measured = (r["health"][c]["feature_std"] for c in ("encoder", "random", "raw"))
+  assert ("health", "feature_std", *measured, None) in table
   assert len(table) == 1 + 1 + 7 + 6
 
 

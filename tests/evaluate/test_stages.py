@@ -52,7 +52,7 @@ def test_every_stage_has_its_accuracy(encoder):
     by_hand = [evaluate.embed(encoder, x, layer="stage2") for x, _ in split]
     wanted = probe(by_hand[0], split[0][1], by_hand[1], split[1][1])["accuracy"]
     assert result[protocol]["encoder"]["stage2"] == wanted
-    assert (protocol, "stage2", wanted, wanted, None) in evaluate.rows(result)
+    assert (protocol, "stage2", wanted, wanted, None, None) in evaluate.rows(result)
   assert np.allclose(result["stages"]["encoder"]["pooled"], evaluate.evaluate(
       encoder, *split, protocols=("linear",))["linear"]["encoder"])
   assert len(tables.stage_charts(result)) == 2 and not tables.stage_charts(None)

@@ -6,10 +6,11 @@ import wave
 import xml.etree.ElementTree as xml
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from sslx import data, tokens
-from sslx.report import looks
+from sslx import data, errors, tokens
+from sslx.report import looks, pictures
 
 
 def content(uri):
@@ -22,6 +23,27 @@ def test_film_has_the_first_and_the_last_frame():
   x = np.asarray(Image.open(io.BytesIO(content(looks.film(clip)))))
   assert x.shape == (96, 4 * 96)
   assert (x[:, :96] == 100).all() and not x[:, 96:288].any() and (x[:, 288:] == 200).all()
+
+
+def pixels(uri):
+  return np.asarray(Image.open(io.BytesIO(content(uri))))
+
+
+def test_one_channel_is_grey():
+  x = np.array([[0, 0.5], [1, np.nan]], np.float32)[..., None]              # as a prediction of depth is shown
+  shown = pixels(pictures.look(x[None])[0](x))
+  assert shown.shape == (96, 96) and [shown[0, 0], shown[0, 95], shown[95, 0], shown[95, 95]] == [0, 128, 255, 0]
+
+
+def test_depth_is_seen_whatever_its_unit():
+  x = np.arange(100, dtype=np.uint16).reshape(10, 10, 1) + 1
+  x[0, 0], x[9, 9] = 0, 60000                                # not known, and far out
+  for given in (x, x.astype(np.float32) / 65535):
+    shown = pixels(looks.picture("depth", given))
+    assert shown[0, 0] == 0 and shown[-1, -1] == 255 and np.std(shown) > 60
+  assert not pixels(looks.picture("depth", 0 * x)).any()
+  with pytest.raises(errors.UsageError, match="no picture of smell"):
+    looks.picture("smell", x)
 
 
 def test_sound_shows_the_frequency_and_plays():

@@ -9,6 +9,7 @@ import shutil
 import types
 from unittest import mock
 
+import parts
 import pytest
 
 from sslx import config as configs, errors, report, train
@@ -178,6 +179,37 @@ def test_unlabelled(workdir):
   assert "without labels" in Page(text).words() and "5.0" in section(text, "health")
   assert "a labelled test set are needed" in section(text, "accuracy")
   assert "same class" not in section(text, "neighbours") and "colour" not in section(text, "map")
+
+
+def test_towers(workdir):
+  edit(workdir / "config.json", lambda c: c["data"].update(name="parts.pairs"))
+  right, wrong = {"index": 4, "similarity": -0.5, "right": True}, {"index": 5, "similarity": -0.75, "right": False}
+  share = lambda v: {f"R@{k}": v for k in (1, 5, 10)}
+  towers = {"image to text": share(0.5), "text to image": share(0.4), "count": {"image": 24, "text": 6},
+            "chance": {"image to text": share(0.1), "text to image": share(0.1)}, "examples": {
+                "image to text": [{"query": {"index": 7}, "rank": 1,
+                                   "best": [p | {"text": 1} for p in (right, wrong)]}],
+                "text to image": [{"query": {"index": 7, "text": 0}, "rank": 17, "best": [wrong, wrong]}]}}
+  shot = {"accuracy": 0.75, "chance": 1 / 3, "per_class": dict(zip(parts.CLASSES, (1.0, 0.5, 0.75), strict=True)),
+          "confusion": [[8, 0, 0], [3, 4, 1], [0, 2, 6]]}
+  (workdir / "evaluation.json").write_text(json.dumps({
+      "retrieval": {"encoder": towers, "random": towers | {w: share(0.1) for w in towers["chance"]} | {"examples": {}}},
+      "zero_shot": {"encoder": shot, "random": shot | {"accuracy": 0.35}},
+      "protocols": {"zero_shot": {"templates": ["a <{}>"]}}, "notes": [], "data": "parts.pairs"}))
+  text = report.write(workdir).read_text()
+  words = section(text, "retrieval")
+  for part in ("24 images and 6 texts", "image to text R@5 50.0 10.0 10.0", "accuracy 75.0 35.0 33.3", "a <{}>",
+               "1 2 place cats & dogs map of <1> \u2713 \u22120.50 map of <2> \u22120.75 1 text \u2192 image",
+               "art of <1> plain \u22120.75 plain \u22120.75 17",
+               "cats & dogs 8 50.0 50.0 <script>alert(1)</script> (38 %)"):
+    assert part in words, part
+  assert text.count('<td class="same">') == 1 + text[text.index('aria-labelledby="neighbours"'):].count('"same"')
+  words = Page(text).words()
+  assert "Partly: what belongs together is found more often than by chance in 1 of 3 comparisons" in words   # 6 texts
+  assert "From image to text" in words and 'href="#retrieval"' in text and 'href="#accuracy"' not in text
+  edit(workdir / "evaluation.json", lambda e: e["retrieval"]["encoder"]["examples"]["image to text"][0]["query"].update(
+      index=999))
+  assert "test data are not those of the evaluation" in section(report.write(workdir).read_text(), "retrieval")
 
 
 def test_data_gone(workdir):

@@ -147,7 +147,7 @@ def test_what_a_method_of_sound_shows():
   shown = lambda params, state, views: {
       "lines": base.Text(["so it goes"]), "tone": base.Sound(views["audio"] / 32767, 4000),
       "clip": np.zeros((len(views["audio"]), 3, 8, 8, 1))}
-  method = types.SimpleNamespace(reads=("audio",), views=lambda key, batch: batch, show=shown)
+  method = types.SimpleNamespace(reads=("audio",), views=lambda key, batch: batch, show=shown, spaces=None)
   saved, tree = types.SimpleNamespace(steps=lambda: [4]), {"params": {}, "state": {}}
   found = pictures.drawn(saved, 4, tree, method, config.default(), source, {i: str(i) for i in range(10)})
   assert found["columns"][:2] == ["original", "clip"] and "tone" not in found["columns"]

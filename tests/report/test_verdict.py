@@ -47,6 +47,42 @@ def test_winning_with_few_labels_alone():
   assert "0.0 points above raw pixels (which may be chance)" in text(result)
 
 
+def towers(encoder, random, chance, count=200, shot=None):
+  """An evaluation of towers: R@10 both ways, R@1 a tenth of it, of as many pairs."""
+  recalls = lambda v: {way: {"R@1": v / 10, "R@10": v} for way in ("image to text", "text to image")}
+  own = lambda v: recalls(v) | {"chance": recalls(chance), "count": {"image": count, "text": 5 * count}}
+  part = lambda v: {"accuracy": v, "chance": 0.1, "confusion": [[count, 0], [0, 0]]}
+  found = {"retrieval": {"encoder": own(encoder), "random": own(random)}, "protocols": {}}
+  return found | ({"zero_shot": {"encoder": part(shot), "random": part(0.1)}} if shot else {})
+
+
+@pytest.mark.parametrize("values, status, words", [
+    ((0.5, 0.06, 0.05), "good", "Yes: what belongs together is found, 10.0 times as often as"),
+    ((0.5, 0.06, 0.05, 200, 0.8), "good", "8.0 to 10.0 times as often as by chance"),
+    ((0.06, 0.05, 0.05), "bad", "no more often than by chance"),
+    ((0.30, 0.28, 0.05), "bad", "than by the same towers without any training"),
+    ((0.13, 0.05, 0.05), "mixed", "A little"),
+    ((0.5, 0.06, 0.05, 200, 0.12), "mixed", "Partly: what belongs together is found more often "
+     "than by chance in 2 of 3 comparisons"),
+    ((0.9, 0.3, 0.3), "mixed", "A little")])                # R@10 tells little there, R@1 counts
+def test_towers_are_held_against_chance_and_random_ones(values, status, words):
+  result = verdict.of(run(towers(*values)))
+  assert result["status"] == status and words in result["headline"]
+  assert ("What to try: a larger batch" in text(result)) == (status != "good")
+  assert "not evaluated" not in text(result).lower() and "no accuracies" not in text(result)
+
+
+def test_towers_in_words():
+  result = verdict.of(run(towers(0.5, 0.06, 0.05) | scores(0.80, 0.60, 0.95) | {"protocols": PROTOCOLS}))
+  assert "From image to text the right one is among the first 10 for 50.0 % of the queries; by chance it would be " \
+         "5.0 %, with the same towers at random initialisation 6.0 %." in text(result)
+  assert result["status"] == "good" and "The encoder of images by itself: Not yet" in text(result)
+  assert result["tiles"][0] == ("Image to text, R@10", "50.0 %", "by chance 5.0 %")
+  old = towers(0.5, 0.06, 0.05)                             # as it was written before there was chance
+  del old["retrieval"]["encoder"]["chance"]
+  assert "nobody can say" in verdict.of(run(old))["headline"]
+
+
 def test_losing_to_raw_pixels():
   result = verdict.of(run(scores(0.80, 0.60, 0.95, few=(0.50, 0.30, 0.62))))
   assert result["status"] == "bad" and "raw pixels do better in 3 of 3" in result["headline"]
