@@ -11,6 +11,7 @@ A workdir holds
 from sslx.checkpoint.encoder import (
   Encoder as Encoder,
   blank as blank,
+  captioner as captioner,
   check_fit as check_fit,
   compares as compares,
   digest as digest,
