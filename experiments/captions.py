@@ -24,7 +24,7 @@ from sslx import checkpoint, config, data, evaluate, frozen, log, tokens, train
 from sslx.evaluate.captions import bleu, words
 
 HERE = pathlib.Path(__file__).parent
-OPTIONS = ["encoder.width=16", "batch_size=64", "total_steps=1000", "checkpoint.every=1000"]
+OPTIONS = ["encoder.width=16", "method.width=128", "method.length=20", "batch_size=64", "total_steps=500"]
 VOCAB, COLUMNS, ROWS = 1200, 4, 3                            # ids of the tokenizer; of the picture
 
 
@@ -39,7 +39,7 @@ def configured(path, runs, seed):
     data.learn_tokenizer(f"{path}/flickr8k", words, VOCAB, "words", pairs=True, lower=True)
   return config.override(config.load(f"{HERE.parent}/configs/virtex.py:pairs"), [
       f"--config.data.name=pairs:{path}/flickr8k", f"--config.data.tokenizer={words}", f"--config.seed={seed}",
-      *(f"--config.{o}" for o in OPTIONS)])
+      "--config.checkpoint.every=0", *(f"--config.{o}" for o in OPTIONS)])
 
 
 def worth(encoder, path, seed):
@@ -58,12 +58,14 @@ def run(path, runs, seed):
   if not out.exists():
     encoder = train.train(c, workdir)
     records = [r for r in log.read(workdir / "metrics.jsonl") if "loss" in r]
+    method, params, state, _ = checkpoint.trained(workdir)
+    test = data.load(c.data.name, split="test", size=c.data.size, tokenizer=c.data.tokenizer)
     said = frozen.evaluate(encoder, workdir, protocols=("captions",), test=0)["captions"]["encoder"]
     checkpoint.write_json(out, {
         "seed": seed, "captions": said, "encoder": worth(encoder, path, seed),
         "random": worth(checkpoint.random_encoder(encoder), path, seed),
         "seconds": c.total_steps * c.batch_size / statistics.median(r["images_per_s"] for r in records),
-        "perplexity": records[-1]["perplexity"]})
+        "perplexity": records[-1]["perplexity"], "task": evaluate.pretext(method, params, state, test)})
   return json.loads(out.read_text())
 
 
@@ -80,15 +82,16 @@ def table(rows, own):
   said = lambda k: (lambda r: r["captions"][k])
   return "\n".join([
       "# Captions", "",
-      "`python experiments/captions.py --data $DATA`: VirTex on 800 images of Flickr8k at 64 pixels,",
-      f"five captions each, {' '.join(f'`{o}`' for o in OPTIONS)}; {rows[0]['captions']['count']} images held out. Mean and deviation over",
-      f"{len(rows)} seed{'s' * (len(rows) > 1)}; seconds on a CPU core that others used, too.", "",
+      "`python experiments/captions.py --data $DATA`: VirTex on 800 images of Flickr8k, five captions each;",
+      f"{rows[0]['captions']['count']} images held out. 64 pixels, {' '.join(f'`{o}`' for o in OPTIONS)}.",
+      f"Mean and deviation over {len(rows)} seed{'s' * (len(rows) > 1)}; seconds on a CPU core that others used.", "",
       "| what | of held-out images |", "|---|---|",
       f"| BLEU-4 of the captions, beam 5 | {each(said('bleu4'))} |",
       f"| the same captions, each given to another image | {each(said('bleu4_others'))} |",
       f"| a person's caption against the other four | {100 * own:.1f} |",
       f"| distinct captions, % | {each(said('distinct'))} |",
       f"| words a caption | {each(said('length'), 1)} |",
+      f"| perplexity, forwards | {each(lambda r: r['task']['perplexity'], 1)} |",
       f"| perplexity of training captions at the end | {each(lambda r: r['perplexity'], 1)} |",
       f"| seconds of pretraining | {each(lambda r: r['seconds'], 1, '{:.0f}')} |", "",
       "What the encoder is worth on CIFAR-10 at 64 pixels, 10,000 images to learn from and 2,000 held out:", "",

@@ -24,6 +24,7 @@ from sslx.checkpoint.encoder import (
   spaces as spaces,
   spec_of as spec_of,
   spec_of_tower as spec_of_tower,
+  trained as trained,
 )
 from sslx.checkpoint.files import (
   Rows as Rows,
