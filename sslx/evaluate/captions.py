@@ -56,7 +56,7 @@ def captions(caption, source, tokenizer):
   """{"bleu4", "bleu4_others", "distinct", "length", "count", "examples": [{"index", "said", "true"}]} of a Source.
 
   bleu4_others: BLEU of the captions when each goes to the image after its own; distinct: share of different ones among
-  them; length: mean number of words; examples: some, spread over the source.
+  them; length: mean number of words; examples: some, spread over the source, index their positions in it.
 
   Args:
     caption: images [B, H, W, C] in [0, 1] -> ids [B, T], 0 behind the end (Method.caption, bound to its parameters).
