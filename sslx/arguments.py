@@ -70,7 +70,8 @@ def parser():
   p.add_argument("--protocols", default="knn,linear,few_label,health", metavar="P,P,...",
                  help="of knn, linear, few_label, health (default: these), stages and "
                  "stages_ridge (a probe of every stage, the second in closed form), kmeans (clusters beside classes); "
-                 "of runs on pairs also retrieval (default there) and zero_shot (classes by their names)")
+                 "of runs on pairs also retrieval (default there) and zero_shot (classes by their names); of virtex "
+                 "captions (BLEU-4 of what it says of held-out images)")
   p.add_argument("--templates", metavar="FILE", help="of zero_shot: a text a line, {} for the class (default: "
                  "a photo of a {}.)")
   p.add_argument("--data", action="append", metavar="NAME", help="another data set than the run's own, again for more "
@@ -176,6 +177,7 @@ def parser():
   p.add_argument("--vocab", type=int, default=4096, metavar="N", help="tokenizer: number of ids (default: 4096)")
   p.add_argument("--kind", default="subwords", metavar="K", help="tokenizer: subwords (byte-level BPE; default) "
                  "or words")
+  p.add_argument("--lower", action="store_true", help="tokenizer: capitals are small letters to it")
   p.add_argument("--out", metavar="FILE", help="tokenizer: the .json to write; split: the .txt, of names where the "
                  "examples are files, else of positions, or the .json, of positions")
   p.add_argument("--name", metavar="NAME", help="what the prepared set shall be called")

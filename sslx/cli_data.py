@@ -20,7 +20,8 @@ def data(args):
     kind, _, path = (args.source or "").partition(":")
     if kind not in ("text", "pairs") or not args.out:
       raise errors.UsageError("data tokenizer needs text:PATH or pairs:PATH, which it learns from, and --out FILE.json")
-    learnt = datasets.learn_tokenizer(path, args.out, args.vocab, args.kind, pairs=kind == "pairs")
+    learnt = datasets.learn_tokenizer(path, args.out, args.vocab, args.kind, pairs=kind == "pairs",
+                                      lower=args.lower)
     log.say(f"written: {args.out}, {learnt} ids; use it with "
             f"--config.data.tokenizer={args.out}")
     return

@@ -28,14 +28,15 @@ def evaluate(encoder, workdir, *, protocols, data=None, train=None, test=None, t
   """evaluate.evaluate on the run's own data, or the set `data`; adds the result to workdir/evaluation.json.
 
   protocols: those of evaluate.evaluate and, for runs that compare towers, "retrieval" and "zero_shot" (evaluate.
-    retrieval), the first by itself where the usual ones are asked for.
+    retrieval), the first by itself where the usual ones are asked for; for those that say what they see, "captions".
   train, test: at most so many examples (0: all; None: as the run's config says).
   templates: of zero-shot classification, texts with {} for the class.
   """
   config, splits = encoder.spec["config"], []
   if tuple(protocols) == evaluation.USUAL and data is None and checkpoint.compares(encoder.spec):
     protocols = (*protocols, "retrieval")
-  between, protocols = ([p for p in protocols if (p in evaluation.BETWEEN) == b] for b in (True, False))
+  between, said = ([p for p in protocols if p in kind] for kind in (evaluation.BETWEEN, evaluation.SAID))
+  protocols = [p for p in protocols if p not in (*between, *said)]
   data = data and datasets.absolute(data)
   data = None if data == config["data"]["name"] else data
   for split, limit in (("train", train), ("test", test)):
@@ -52,6 +53,9 @@ def evaluate(encoder, workdir, *, protocols, data=None, train=None, test=None, t
   found, settings = compared(workdir, encoder, splits[1][0], between, templates)
   result |= found
   result["protocols"] |= settings
+  if said:
+    result["captions"] = {"encoder": captioned(workdir, encoder, splits[1][0])}
+    result["protocols"]["captions"] = {**evaluation.SAID["captions"]}
   projection = encoder.spec.get("read") == "z"
   step = f"{encoder.spec['step']}, projection" if projection else encoder.spec["step"]
   result |= {"data": data or config["data"]["name"], "step": step}
@@ -70,6 +74,12 @@ def compared(workdir, encoder, test, protocols, templates=None):
          "zero_shot": lambda e, _: evaluation.zero_shot(e, test, tokenizer, templates)}
   settings = {p: {**evaluation.BETWEEN[p], **({"templates": templates} if p == "zero_shot" else {})} for p in protocols}
   return {p: {name: run[p](e, name) for name, e in contenders.items()} for p in protocols}, settings
+
+
+def captioned(workdir, encoder, test):
+  """evaluate.captions of what the method of a run says of held-out images."""
+  caption = checkpoint.captioner(workdir, encoder.spec["step"])
+  return evaluation.captions(caption, test, encoder.spec["config"]["data"]["tokenizer"])
 
 
 def keep(path, result, own):

@@ -18,12 +18,14 @@ class Coder:
 
   starts: bool [vocab], the ids with which a new word begins: white space, or a subword that has it in front.
   sizes: [vocab], how many bytes of text each id stands for, where they stand for all of it; else None.
+  unknown: the id of all that has none of its own, or None where there is no such thing.
   """
   vocab: int
   encode: Callable
   decode: Callable
   starts: np.ndarray
   sizes: np.ndarray | None = None
+  unknown: int | None = None
 
 
 @functools.lru_cache(maxsize=8)
@@ -46,17 +48,20 @@ def coder(name="bytes"):
   begins = [bool(w) and w[0] in "ĠĊĉč▁" for w in words]      # where nothing is marked every id is a word
   starts = np.array([bool(w) and (not w.startswith("##") if pieces or not any(begins) else b)
                      for w, b in zip(words, begins, strict=True)])
-  whole = type(found.decoder).__name__ == "ByteLevel"        # a character of a subword is a byte of the text
+  plain = type(found.decoder).__name__ == "ByteLevel"        # a character of a subword is a byte of the text,
+  whole = plain and found.normalizer is None                 # unless that was changed before
   sizes = np.array([len(w or "") for w in words]) if whole else None
-  return Coder(len(words), functools.partial(_encoded, found, name), functools.partial(_decoded, found), starts, sizes)
+  return Coder(len(words), functools.partial(_encoded, found, name), functools.partial(_decoded, found), starts, sizes,
+               words.index("[UNK]") if "[UNK]" in words else None)
 
 
-def train(texts, vocab, out, kind="subwords"):
+def train(texts, vocab, out, kind="subwords", lower=False):
   """Trains a tokenizer on strings and writes it to `out`.
 
   vocab: number of ids, padding among them; there may be fewer in the end.
   kind: "subwords", byte-level BPE (Sennrich et al., 2016), all 256 bytes among them; or "words", the most frequent
     words and signs, whatever white space is between them, and "[UNK]" for all others.
+  lower: capitals are small letters to it.
   """
   if kind not in KINDS:
     raise errors.unknown("kind of tokens", kind, KINDS)
@@ -67,11 +72,13 @@ def train(texts, vocab, out, kind="subwords"):
   if kind == "words":
     found = lib.Tokenizer(lib.models.WordLevel(unk_token="[UNK]"))
     found.pre_tokenizer = lib.pre_tokenizers.Whitespace()
+    found.normalizer = lib.normalizers.Lowercase() if lower else None
     found.train_from_iterator(texts, lib.trainers.WordLevelTrainer(vocab_size=vocab - 1, special_tokens=["[UNK]"]))
     found.save(str(out))
     return
   found = lib.Tokenizer(lib.models.BPE())
   found.pre_tokenizer, found.decoder = lib.pre_tokenizers.ByteLevel(add_prefix_space=False), lib.decoders.ByteLevel()
+  found.normalizer = lib.normalizers.Lowercase() if lower else None
   found.train_from_iterator(texts, lib.trainers.BpeTrainer(
       vocab_size=vocab - 1, show_progress=False, initial_alphabet=lib.pre_tokenizers.ByteLevel.alphabet()))
   found.save(str(out))

@@ -41,7 +41,9 @@ from sslx.checkpoint.tensors import (
   write_safetensors as write_safetensors,
 )
 from sslx.checkpoint.towers import (
+  captioner as captioner,
   compares as compares,
   spaces as spaces,
   spec_of_tower as spec_of_tower,
+  trained as trained,
 )

@@ -1,4 +1,4 @@
-"""The towers of a run that compares several: their records, and what the loss compares of them."""
+"""What a run holds besides its encoder: its other towers and their records, what the loss compares, captions."""
 
 from sslx import errors, methods, paths
 from sslx.checkpoint.encoder import Encoder, module_of, of_workdir, reads, spec_of
@@ -24,13 +24,26 @@ def compares(spec):
 
 def spaces(workdir, step=None):
   """{tower: Encoder whose output is what the loss compares} of a run that compares towers, from a checkpoint."""
+  method, params, state, spec = trained(workdir, step)
+  if method.spaces is None:
+    raise errors.UsageError(f"the method {spec['method']} compares no towers: clip, siglip and the like do")
+  found, shapes = method.spaces(params, state), spec["data"]["members"]
+  mine = lambda t: spec if t == reads(spec) else spec_of_tower(spec, t, (1, *shapes[t]))
+  return {t: Encoder(module, variables, tuple(mine(t)["shape"]), mine(t))
+          for t, (module, variables) in found.items()}
+
+
+def captioner(workdir, step=None):
+  """images [B, H, W, C] in [0, 1] -> ids [B, T], what the method of a run says of them at a checkpoint."""
+  method, params, state, spec = trained(workdir, step)
+  if method.caption is None:
+    raise errors.UsageError(f"the method {spec['method']} makes no captions: virtex does")
+  return lambda image: method.caption(params, state, image)
+
+
+def trained(workdir, step=None):
+  """(Method, params, state, spec) of a run at one of its checkpoints."""
   step, tree, record = of_workdir(paths.path(workdir), step)
   spec = spec_of(record["config"], record["environment"])
   name, options = methods.split(spec["config"]["method"])
-  method = methods.make(name, module_of(spec), **options)
-  if method.spaces is None:
-    raise errors.UsageError(f"the method {name} compares no towers: clip, siglip and the like do")
-  found, shapes = method.spaces(tree["params"], tree["state"]), record["environment"]["data"]["members"]
-  mine = lambda t: spec if t == reads(spec) else spec_of_tower(spec, t, (1, *shapes[t]))
-  return {t: Encoder(module, variables, tuple(mine(t)["shape"]), mine(t) | {"step": step})
-          for t, (module, variables) in found.items()}
+  return methods.make(name, module_of(spec), **options), tree["params"], tree["state"], spec | {"step": step}

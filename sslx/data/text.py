@@ -55,15 +55,15 @@ def load(path, split, length=0, tokenizer="bytes"):
                 fingerprint=digest(rows, *(() if labels is None else (labels,))), in_memory=True, key="text")
 
 
-def learn_tokenizer(path, out, vocab=4096, kind="subwords", pairs=False):
+def learn_tokenizer(path, out, vocab=4096, kind="subwords", pairs=False, lower=False):
   """Learns subwords or words from the training part of text:PATH, or of pairs:PATH, and writes them to `out`.
 
-  Returns how many ids there are.
+  lower: capitals are small letters to it. Returns how many ids there are.
   """
   path = os.path.expanduser(path)
   texts = paired.texts(path) if pairs else part(path, "train")[0]
   lines = texts.splitlines(keepends=True) if isinstance(texts, bytes) else texts
-  tokens.train((line.decode(errors="replace") for line in lines), vocab, out, kind)
+  tokens.train((line.decode(errors="replace") for line in lines), vocab, out, kind, lower)
   return tokens.coder(str(out)).vocab
 
 

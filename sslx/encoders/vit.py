@@ -83,11 +83,11 @@ class Block(nn.Module):
   qk_norm: bool = False
 
   @nn.compact
-  def __call__(self, x, angle=None, drop=None, mask=None, dropout=None):
+  def __call__(self, x, angle=None, drop=None, mask=None, dropout=None, between=None):
     """angle: of rotary positions, [1 or B, T, D / heads / 2]; drop: probability that an example skips a branch.
 
     mask: [1 or B, 1 or T, T], True where a token (second axis) sees another; dropout: share of each branch's numbers
-    that are dropped.
+    that are dropped; between: a function of x [B, T, D] that comes between the two branches, such as cross-attention.
     """
     wide, width = jnp.result_type(float), x.shape[-1]
     dense = lambda n, name: Dense(n, dtype=self.dtype, param_dtype=wide, name=name,
@@ -111,6 +111,7 @@ class Block(nn.Module):
       self.sow("attention", "token", jax.nn.softmax(scores), reduce_fn=lambda _, new: new)
     y = attend(q, k, v, mask).reshape(x.shape)
     x = x + branch(dense(width, "proj")(y), "scale1")
+    x = x if between is None else between(x)
     y, hidden = norm("norm2")(x), self.hidden or 4 * width
     if self.mlp == "swiglu":
       gate, y = jnp.split(dense(2 * (-(-hidden * 2 // 24) * 8), "mlp1")(y), 2, -1)              # to a multiple of 8

@@ -7,6 +7,7 @@ import numpy as np
 
 from sslx import data, errors
 from sslx.evaluate import raw as raws, stages
+from sslx.evaluate.captions import FROZEN as CAPTIONS, captions
 from sslx.evaluate.embed import Embedder, embed, reads
 from sslx.evaluate.few_label import FROZEN as FEW_LABEL, few_label, left_out
 from sslx.evaluate.health import FROZEN as HEALTH, health
@@ -18,12 +19,13 @@ from sslx.evaluate.pretext import pretext as pretext
 from sslx.evaluate.retrieval import FROZEN as RETRIEVAL, SHOWN, retrieval
 from sslx.evaluate.zero_shot import FROZEN as ZERO_SHOT, TEMPLATES, zero_shot
 
-__all__ = ["BETWEEN", "SHOWN", "TEMPLATES", "Embedder", "embed", "evaluate", "few_label", "health", "kmeans", "knn",
-           "linear", "pretext", "retrieval", "rows", "zero_shot"]
+__all__ = ["BETWEEN", "SAID", "SHOWN", "TEMPLATES", "Embedder", "captions", "embed", "evaluate", "few_label", "health",
+           "kmeans", "knn", "linear", "pretext", "retrieval", "rows", "zero_shot"]
 
 PROTOCOLS = {"knn": KNN, "linear": LINEAR, "few_label": FEW_LABEL, "health": HEALTH, "stages": stages.FROZEN,
              "stages_ridge": stages.FROZEN_RIDGE, "kmeans": KMEANS}
 BETWEEN = {"retrieval": RETRIEVAL, "zero_shot": ZERO_SHOT}                    # towers, see frozen.evaluate
+SAID = {"captions": CAPTIONS}                              # by the method itself, see there, too
 USUAL = ("knn", "linear", "few_label", "health")
 RAW = raws.NAMES
 CONTENDERS = ("encoder", "random", "raw")
@@ -44,7 +46,7 @@ def evaluate(encoder, train, test, *, protocols=USUAL, random=None, views=None, 
   """
   for name in protocols:
     if name not in PROTOCOLS:
-      raise errors.unknown("protocol", name, (*PROTOCOLS, *BETWEEN))
+      raise errors.unknown("protocol", name, (*PROTOCOLS, *BETWEEN, *SAID))
   (train_x, train_y), (test_x, test_y) = train, test if test is not None else (None, None)
   missing = [name for name, y in (("training", train_y), ("test", test_y)) if y is None]
   run = [p for p in PROTOCOLS if p in protocols and (p == "health" or not missing)]
@@ -170,6 +172,9 @@ def rows(result):
   if "zero_shot" in result:
     row("zero_shot", "accuracy", {c: v["accuracy"] for c, v in result["zero_shot"].items()},
         result["zero_shot"]["encoder"]["chance"])
+  for measure, setting in (("bleu4", "BLEU-4"), ("bleu4_others", "BLEU-4, of other images"), ("distinct", "distinct")):
+    if "captions" in result:
+      row("captions", setting, {c: v[measure] for c, v in result["captions"].items()})
   for measure in sorted({m for v in result.get("health", {}).values() for m in v}):
     row("health", measure, {c: v.get(measure) for c, v in result["health"].items()})
   return out

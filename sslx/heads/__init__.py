@@ -1,6 +1,7 @@
 """Heads: what sits on an encoder while it learns and is thrown away after."""
 
 from sslx.heads.attentive import Attentive as Attentive
+from sslx.heads.captioner import Captioner as Captioner
 from sslx.heads.critic import Critic as Critic
 from sslx.heads.decoder import Decoder as Decoder
 from sslx.heads.projector import MLP as MLP

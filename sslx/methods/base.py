@@ -27,9 +27,11 @@ class Method:
   reads:   the batch keys it needs: image, text, mask, audio, video, depth, points, label, index
   epoch:   (params, state, rng, features [N, D]) -> (params, state, names of reset groups), or None; between epochs
   show:    (params, state, views) -> {name: what the report shows}, or None: images [B, H, W, C], clips [B, T, H, W, C],
-           a matrix [M, M], Text or Sound
+           a matrix [M, M], Text, Sound or Captioned
   project: (params, state) -> (module, variables) whose output is z [B, K], what the loss compares; or None
   spaces:  (params, state) -> {tower: (module, variables)} of methods that compare towers, each as `project`; or None
+  caption: (params, state, images [B, H, W, C]) -> ids [B, T] of a text for each, 0 behind its end; or None; with it
+           `captions` of evaluate judges what a method says, as the other protocols judge what its encoder gives
   """
   init: Callable
   views: Callable
@@ -40,11 +42,19 @@ class Method:
   show: Callable | None = None
   project: Callable | None = None
   spaces: Callable | None = None
+  caption: Callable | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Text:
   """Lines of text, as `show` gives them to the report."""
+  lines: list
+
+
+@dataclasses.dataclass(frozen=True)
+class Captioned:
+  """Images [B, H, W, C] in [0, 1] and what stands below each, a list of lines, as `show` gives them to the report."""
+  images: Any
   lines: list
 
 

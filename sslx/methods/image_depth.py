@@ -59,14 +59,15 @@ def told(encoder, views, share, reduce, decoder):
   if reduce < 1:
     raise errors.UsageError(f"reduce is {reduce}: it must be 1 or more")
 
-  def small(x):
-    return augment.resize(x, (-(-x.shape[1] // reduce), -(-x.shape[2] // reduce)))
+  def size(x):
+    return -(-x.shape[1] // reduce), -(-x.shape[2] // reduce)
 
   def net(x):
-    return pretext.Painter(encoder, heads.Decoder((*small(x).shape[1:3], 1), decoder))
+    return pretext.Painter(encoder, heads.Decoder((*size(x), 1), decoder))
 
   def truth(views):
     """(log depth [B, h, w, 1], 1.0 where it is known), at the size of the drawn map."""
+    small = lambda x: augment.resize(x, size(x))
     known = small(views["known"])
     log = small(views["log"] * views["known"]) / jnp.maximum(known, 1e-3) * jnp.log(DEEPEST)
     return log, (known > 0.5).astype(log.dtype)

@@ -70,6 +70,12 @@ def depth(x):
   return thumbnail(np.where(x > 0, 1 - (x - low) / max(high - low, 1e-6), 0))
 
 
+def captioned(shown):
+  """base.Captioned -> [(data URI of an image, the lines below it)]."""
+  return [(thumbnail(image), [clean(line) for line in own]) for image, own in zip(
+      np.asarray(shown.images, np.float32), shown.lines, strict=True)]
+
+
 def film(clip):
   """[T, H, W, C] -> some of its frames in a row, as one picture."""
   chosen = np.linspace(0, len(clip) - 1, min(FRAMES, len(clip))).round().astype(int)

@@ -28,8 +28,9 @@ def spread(labels, count, rng):
 def views(run, source, names):
   """{"columns", "rows": [(class or None, [data URI])], "matrices": [(name, chart, size)], "strips", "sounds", ...}.
 
-  "strips", "sounds": [(name, [data URI])]; "training": {"columns", "rows": [(name, class or None, [data URI])]} of what
-  the method gives back over training; "towers": what a method that compares towers reads.
+  "strips", "sounds": [(name, [data URI])]; "captioned": [(name, [(data URI, lines)])]; "training": {"columns", "rows":
+  [(name, class or None, [data URI])]} of what the method gives back over training; "towers": what a method that compares
+  towers reads.
   Raises errors.UsageError or errors.RunError for a run whose method cannot be built or has nothing to show.
   """
   config = ConfigDict(run["config"])
@@ -65,7 +66,7 @@ def drawn(saved, step, tree, method, config, source, names):
 
   see = lambda x: looks.picture(source.key, x, config.data.get("tokenizer", "bytes"))
   columns, cells = ["original"], [[see(batch[source.key][i])] for i in picked] if source.key in batch else []
-  matrices, strips, sounds, draws, draw, first = [], [], [], DRAWS, 0, None
+  matrices, strips, sounds, captioned, draws, draw, first = [], [], [], [], DRAWS, 0, None
   while draw < draws:
     made = augment(jax.random.fold_in(jax.random.key(config.seed), draw), batch)
     first = made if draw == 0 else first
@@ -75,6 +76,9 @@ def drawn(saved, step, tree, method, config, source, names):
         continue
       if isinstance(x, base.Sound):
         sounds += [(name, [looks.player(v, x.rate) for v in plain(x.samples[:FEW])])] if draw == 0 else []
+        continue
+      if isinstance(x, base.Captioned):
+        captioned += [(name, looks.captioned(x))] if draw == 0 else []
         continue
       cell, x = look(x)
       if x.ndim == 2 and draw == 0 and cell is None:
@@ -96,7 +100,7 @@ def drawn(saved, step, tree, method, config, source, names):
               "rows": [(name, classes[row], cells_of(name, row)) for name in learnt
                        for row in range(0, len(picked), -(-len(picked) // FEW))]}
   return {"columns": columns, "rows": list(zip(classes, cells, strict=True)), "matrices": matrices, "strips": strips,
-          "sounds": sounds, "training": training, "step": step, "count": n, "draws": draws,
+          "sounds": sounds, "captioned": captioned, "training": training, "step": step, "count": n, "draws": draws,
           "towers": list(method.reads) if method.spaces else [],
           "crisp": source.key == "image" and looks.crisp(source.shape),
           "note": looks.channels(source.shape[2]) if source.key == "image" else None}
@@ -125,7 +129,7 @@ def over_training(saved, newest, tree, method, made, n):
     except errors.RunError:                                  # a damaged one is left out
       continue
     shown_ = method.show(at["params"], at["state"], made)
-    found = {k: plain(x) for k, x in shown_.items() if not isinstance(x, (base.Text, base.Sound))}
+    found = {k: plain(x) for k, x in shown_.items() if not isinstance(x, (base.Text, base.Sound, base.Captioned))}
     shown[step] = {k: x[:n] for k, x in found.items() if x.ndim in (4, 5) and len(x) % n == 0}
   first, last = shown[min(shown)], shown[newest]
   changing = [k for k in last if len(shown) > 1 and not np.array_equal(first[k], last[k])]

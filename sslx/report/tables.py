@@ -32,7 +32,7 @@ CURVES = {  # key: (title, what it says, options of figures.curve)
     "rankme": ("Effective rank during the run", "near 1 is collapsed", {"floor": 0}),
     "feature_std": ("Feature spread during the run", "of the representation: 1 is even, 0 is collapsed", {"floor": 0})}
 PROTOCOLS = {"knn": "kNN", "linear": "Linear probe", "few_label": "Few labels", "health": "Health",
-             "stages": "Stages", "stages_ridge": "Stages (ridge)", "kmeans": "k-means",
+             "stages": "Stages", "stages_ridge": "Stages (ridge)", "kmeans": "k-means", "captions": "Captions",
              "retrieval": "Retrieval", "zero_shot": "Zero-shot",
              "sizes": "Sizes and seed"}
 

@@ -109,9 +109,21 @@ def test_words(tmp_path):
   coder = tokens.coder(f"{tmp_path}/w.json")
   assert coder.decode(coder.encode(b"the  old boat, sea")) == "the old [UNK] , sea"
   assert coder.sizes is None and coder.starts.tolist() == [False] + 7 * [True]             # every id is a word
+  assert coder.decode([coder.unknown]) == "[UNK]" and tokens.coder().unknown is None
   for wrong, says in (((2, "words"), "3 at least"), ((100, "wrods"), "did you mean words")):
     with pytest.raises(errors.UsageError, match=says):
       data.learn_tokenizer(f"{tmp_path}/a.txt", f"{tmp_path}/w.json", *wrong)
+
+
+@pytest.mark.parametrize("kind", ["words", "subwords"])
+def test_small_letters(tmp_path, kind):
+  pytest.importorskip("tokenizers")
+  written(tmp_path, a_dot_txt="The sea, THE Sea!\n" * 20)
+  data.learn_tokenizer(f"{tmp_path}/a.txt", f"{tmp_path}/w.json", 300, kind, lower=True)
+  coder = tokens.coder(f"{tmp_path}/w.json")
+  assert coder.encode(b"The SEA").tolist() == coder.encode(b"the sea").tolist()
+  assert coder.decode(coder.encode(b"THE Sea")) == "the sea"
+  assert coder.sizes is None                                 # of the text before that
 
 
 def test_tokenizer_from_the_command_line(tmp_path, capsys):

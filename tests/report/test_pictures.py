@@ -142,6 +142,19 @@ def test_pictures_over_training_are_those_that_the_network_changes():
   assert not pictures.over_training(one, 100, {"params": 100, "state": {}}, method, images, 4)[1]
 
 
+def test_what_a_method_that_captions_shows():
+  source, images = data.load("digits", split="test"), np.zeros((2, 8, 8, 1))
+  shown = lambda params, state, views: {"said": base.Captioned(images, [["a <b> dog\0", "a dog"], ["a cat", ""]])}
+  method = types.SimpleNamespace(reads=("image",), views=lambda key, batch: batch, show=shown)
+  saved, tree = types.SimpleNamespace(steps=lambda: [2, 4], restore_plain=lambda step: (step, tree)), {
+      "params": {}, "state": {}}
+  found = pictures.drawn(saved, 4, tree, method, config.default(), source, {i: str(i) for i in range(10)})
+  assert found["columns"] == ["original"] and not found["training"]["rows"]
+  (name, cells), = found["captioned"]
+  assert name == "said" and cells == [(looks.thumbnail(images[0]), ["a <b> dog\ufffd", "a dog"]),
+                                      (looks.thumbnail(images[1]), ["a cat", ""])]
+
+
 def test_what_a_method_of_sound_shows():
   source = data.load("digits_audio", split="test")
   shown = lambda params, state, views: {

@@ -1,0 +1,229 @@
+"""Across modalities: what an image has to do with its text, its sound and its depth, and what both towers learn.
+
+  python experiments/cross_modal.py --data $DATA --runs runs/cross_modal            # goes on where it stopped
+  python experiments/cross_modal.py --data $DATA --runs runs/cross_modal --names clip depth --seeds 0
+  python experiments/cross_modal.py --data $DATA --runs runs/cross_modal --table    # from what is there
+
+$DATA holds flickr8k, avmnist and kitti, each with {train,test}.jsonl of pairs, and cifar10/{train,test}/CLASS/*.jpg.
+Runs have the hyperparameters of configs/METHOD.py:pairs but for those of RUNS. Figures and pictures of held-out pairs
+go to experiments/results/cross_modal*. A finished run is not made again: remove its folder when its config has changed.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+
+import jax
+import numpy as np
+from pretext import PLAIN, many, sheet
+
+from sslx import checkpoint, config, data, evaluate, log, methods, train
+
+HERE = pathlib.Path(__file__).parent
+DIGITS = ["data.size=28", "encoder.name=resnet10", "encoder.width=16", "encoder.stem=small", "encoder.mean=0.13",
+          "encoder.std=0.31", "method.aug.flip_p=0", "method.aug.scale=(0.6,1.0)", "total_steps=300"]
+DRIVE = ["data.size=0", "encoder.name=resnet10", "batch_size=64"]
+RUNS = {  # name: (config, data, its own options, what it is)
+    "contrast": ("audio_visual", "avmnist", DIGITS, "audio_visual: an image finds its sound"),
+    "correspondence": ("audio_visual", "avmnist", [*DIGITS, "method.target=correspondence"],
+                       "audio_visual: do image and sound correspond"),
+    "ambient": ("ambient_sound", "avmnist", [*DIGITS, "method.parts=4"], "ambient_sound: the cluster of the sound"),
+    "depth_contrast": ("image_depth", "kitti", [*DRIVE, "method.depth.name=resnet10", "total_steps=200"],
+                       "image_depth: an image finds its depth"),
+    "depth": ("image_depth", "kitti", [*DRIVE, "method.target=depth", "method.far=30000", "total_steps=300",
+                                       "batch_size=32"], "image_depth: the depth is drawn"),
+}
+PROBED = 5000                                                # training pairs whose labels probes see
+MEASURES = {"knn": "kNN", "linear": "linear probe"}
+
+
+def workdir_of(runs, name, seed):
+  return pathlib.Path(runs) / name / f"seed{seed}"
+
+
+def configured(name, root, runs, seed):
+  method, path, options, _ = RUNS[name]
+  return config.override(config.load(f"{HERE.parent}/configs/{method}.py:pairs"), [
+      "--config.online_probe=False", "--config.log.every=10", "--config.checkpoint.every=100",
+      f"--config.data.name=pairs:{pathlib.Path(root).resolve()}/{path}", f"--config.seed={seed}",
+      *(f"--config.{o}".format(runs=runs, seed=seed) for o in options)])
+
+
+def load(c, split, key="image", limit=0):
+  return data.load(c.data.name, split=split, size=c.data.size, key=key, length=c.data.length, rate=c.data.rate,
+                   tokenizer=c.data.tokenizer, limit=limit)
+
+
+def probed(workdir, towers, c):
+  """{tower: {contender: {probe: accuracy}}} of the labels of held-out pairs: trained, and at random initialisation."""
+  out = {}
+  for tower in towers:
+    encoder = checkpoint.load_encoder(workdir if tower == "image" else workdir / "towers" / tower)
+    (x, y, _), (test_x, test_y, _) = (data.arrays(load(c, s, tower, n)) for s, n in (("train", PROBED), ("test", 2000)))
+    out[tower] = {}
+    for name, one in (("encoder", encoder), ("random", checkpoint.random_encoder(encoder))):
+      z, test_z = evaluate.embed(one, x), evaluate.embed(one, test_x)
+      out[tower][name] = {"knn": evaluate.knn(z, y, test_z, test_y),
+                          "linear": evaluate.linear(z, y, test_z, test_y)["accuracy"]}
+  return out
+
+
+def restored(name, root, runs, seed, **options):
+  """(the Method on examples as they are, its params, its state) of a finished run."""
+  c = configured(name, root, runs, seed)
+  encoder, _ = train.build(c)
+  saved = checkpoint.Checkpoints(workdir_of(runs, name, seed), create=False)
+  try:
+    _, tree = saved.restore_plain()
+  finally:
+    saved.close()
+  method, known = methods.split(c.method)
+  return methods.make(method, encoder, **known | {"aug": PLAIN} | options), tree["params"], tree["state"]
+
+
+def drawn(name, root, runs, seed):
+  """{metric: on held-out images}, beside the mean depth of each place of the training images."""
+  c = configured(name, root, runs, seed)
+  method, params, state = restored(name, root, runs, seed)
+  test = load(c, "test")
+  found = evaluate.pretext(method, params, state, test, batch_size=len(test))
+  truth = lambda s: load(c, s).batch(np.arange(len(load(c, s))))["depth"][..., 0].astype(float)
+  known = lambda d: (d > 0) & (d < c.method.far)
+  first, held = truth("train"), truth("test")
+  place = np.sum(np.log(np.maximum(first, 1)) * known(first), 0) / np.maximum(known(first).sum(0), 1)
+  both = known(held) & (known(first).sum(0) > 0)
+  away = np.where(both, place - np.log(np.maximum(held, 1)), 0)
+  return found | {"rmse_log_of_places": float(np.sqrt(np.sum(away**2) / both.sum())),
+                  "abs_rel_of_places": float(np.sum(np.abs(np.exp(away) - 1) * both) / both.sum())}
+
+
+def run(name, root, runs, seed):
+  """Pretrains one, unless that was done before, and returns its figures."""
+  workdir = workdir_of(runs, name, seed)
+  out = workdir / "cross_modal.json"
+  if out.exists():
+    return json.loads(out.read_text())
+  c = configured(name, root, runs, seed)
+  train.train(c, workdir)
+  rate = statistics.median(r["images_per_s"] for r in log.read(workdir / "metrics.jsonl") if "loss" in r)
+  result = {"name": name, "seed": seed, "seconds": c.total_steps * c.batch_size / rate, "steps": c.total_steps}
+  method, params, state = restored(name, root, runs, seed)
+  test = load(c, "test", limit=1000)
+  result["task"] = evaluate.pretext(method, params, state, test, batch_size=min(len(test), 250))
+  if RUNS[name][1] == "avmnist":
+    result["probes"] = probed(workdir, ("image", "audio") if c.method.name == "audio_visual" else ("image",), c)
+  if method.spaces:
+    result["retrieval"] = evaluate.retrieval(checkpoint.spaces(workdir), test)
+  if name == "depth":
+    result["depth"] = drawn(name, root, runs, seed)
+  checkpoint.write_json(out, result)
+  return result
+
+
+
+def percent(values):
+  return many([100 * v for v in values], "{:.1f}", ".1f")
+
+
+def recalls(rows, name):
+  """Lines of a table: retrieval both ways."""
+  mine, out = [r["retrieval"] for r in rows if r["name"] == name and "retrieval" in r], []
+  for way in (mine[0]["chance"] if mine else ()):
+    cells = [percent(m[way][k] for m in mine) for k in ("R@1", "R@5", "R@10")]
+    cells.append(percent(m["chance"][way]["R@10"] for m in mine))
+    out.append(f"| {RUNS[name][3]} | {way} | {len(mine)} | {' | '.join(cells)} |")
+  return out
+
+
+def table(rows):
+  """The results as Markdown."""
+  names = {r["name"] for r in rows}
+  seconds = lambda n: f"{statistics.fmean(r['seconds'] for r in rows if r['name'] == n):.0f}"
+  count = lambda n: sum(r["name"] == n for r in rows)
+  out = ["# Across modalities", "", "`python experiments/cross_modal.py --data $DATA`: mean and deviation over seeds,",
+         "percent, on held-out pairs. *Random* is the same tower at random initialisation, *gain* over it",
+         "seed by seed.", "", "## Retrieval", "",
+         "R@k: how often one that belongs is among the k most similar; the last column that of a random order.",
+         "Flickr8k: 800 images to learn from, 200 held out, five captions each. AV-MNIST: 1,000 pairs, where a",
+         "recording belongs to one image, or a few, and another of the same digit is wrong. KITTI: the last 60 of",
+         "340 frames of drive 00.", "",
+         "| method | way | seeds | R@1 | R@5 | R@10 | R@10 by chance |", "|" + "---|" * 7]
+  for name in RUNS:
+    out += recalls(rows, name)
+  out += ["", "## What the towers have learnt", "",
+          f"Labels that no run saw: AV-MNIST's digits, {PROBED:,} pairs for the probes and 2,000 held out;",
+          "CIFAR-10's classes for image towers of Flickr8k, 10,000 and 2,000 images, enlarged to 64 pixels.", "",
+          "| method | tower | seeds | seconds | kNN | random | gain | linear probe | random | gain |",
+          "|" + "---|" * 10]
+  for name in RUNS:
+    for tower in next((r["probes"] for r in rows if r["name"] == name and "probes" in r), ()):
+      cells = [compared([r["probes"][tower] for r in rows if r["name"] == name], m) for m in MEASURES]
+      out.append(f"| {RUNS[name][3]} | {tower} | {count(name)} | {seconds(name)} | {' | '.join(cells)} |")
+  if zero := [r["zero_shot"] for r in rows if "zero_shot" in r]:
+    out += ["", f"Zero-shot, CIFAR-10's class names as prompts, by CLIP: {percent(z['accuracy'] for z in zero)}, by",
+            "chance 10: the captions of 800 photographs hardly name those classes."]
+  if "depth" in names:
+    mine = [r["depth"] for r in rows if r["name"] == "depth"]
+    form = lambda k: many([m[k] for m in mine], "{:.3f}", ".3f")
+    out += ["", "## Depth from an image", "",
+            f"KITTI, {len(mine)} seeds, {seconds('depth')} seconds: errors on held-out frames. *One number* is the",
+            "mean logarithm of depth, *mean of each place* that of the training frames at every pixel, which knows the",
+            "road. The truth is itself the output of a network.", "",
+            "| error | predicted | one number | mean of each place |", "|---|---|---|---|",
+            *(f"| {title} | **{form(k)}** | {form(f'{k}_of_mean')} | {form(f'{k}_of_places')} |" for k, title in
+              (("rmse_log", "rmse of log depth"), ("abs_rel", "relative"))),
+            f"| scale-invariant | **{form('scale_invariant')}** | {form('scale_invariant_of_mean')} | |", "",
+            "![](cross_modal_depth.png)"]
+  return "\n".join(out) + "\n"
+
+
+def compared(found, measure):
+  """"encoder | random | gain" in percent."""
+  pairs = [(f["encoder"][measure], f["random"][measure]) for f in found]
+  gain = many([100 * (a - b) for a, b in pairs], "{:+.1f}", ".1f")
+  return f"{percent(a for a, _ in pairs)} | {percent(b for _, b in pairs)} | {gain}"
+
+
+def pictures(root, runs, count=6):
+  """Held-out frames, their depth and the predicted one; captions and the images that they find."""
+  if (workdir_of(runs, "depth", 0) / "cross_modal.json").exists():
+    method, params, state = restored("depth", root, runs, 0)
+    test = load(configured("depth", root, runs, 0), "test")
+    batch = test.batch(np.linspace(0, len(test) - 1, count).astype(int))
+    shown = method.show(params, state, jax.jit(method.views)(jax.random.key(0), {k: batch[k] for k in method.reads}))
+    sheet(list(shown.items()), HERE / "results" / "cross_modal_depth.png")
+
+
+def collect(root, runs):
+  """Writes the table and the pictures."""
+  found = [f for n in RUNS for f in sorted(pathlib.Path(runs).glob(f"{n}/seed*/cross_modal.json"))]
+  rows = [json.loads(f.read_text()) for f in found]
+  if not rows:
+    raise SystemExit(f"no finished run in {runs}")
+  checkpoint.write_json(HERE / "results" / "cross_modal.json", {
+      "options": {k: v[2] for k, v in RUNS.items()}, "runs": rows})
+  checkpoint.write_text(HERE / "results" / "cross_modal.md", table(rows))
+  print(table(rows))
+  pictures(root, runs)
+
+
+def main():
+  p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  p.add_argument("--data", required=True)
+  p.add_argument("--runs", default="runs/cross_modal")
+  p.add_argument("--names", nargs="+", default=list(RUNS), choices=list(RUNS), metavar="NAME",
+                 help=f"of {', '.join(RUNS)} (default: all)")
+  p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+  p.add_argument("--table", action="store_true", help="only collect what there is")
+  args = p.parse_args()
+  if not args.table:
+    for seed in args.seeds:
+      for name in args.names:
+        r = run(name, args.data, args.runs, seed)
+        print(name, seed, {k: r[k] for k in ("task", "probes", "retrieval", "depth") if k in r}, flush=True)
+  collect(args.data, args.runs)
+
+
+if __name__ == "__main__":
+  main()
