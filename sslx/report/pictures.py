@@ -29,8 +29,8 @@ def views(run, source, names):
   """{"columns", "rows": [(class or None, [data URI])], "matrices": [(name, chart, size)], "strips", "sounds", ...}.
 
   "strips", "sounds": [(name, [data URI])]; "captioned": [(name, [(data URI, lines)])]; "training": {"columns", "rows":
-  [(name, class or None, [data URI])]} of what the method gives back over training; "towers": what a method that compares
-  towers reads.
+  [(name, class or None, [data URI])]} of what the method gives back over training; "towers": what a method that
+  compares towers reads.
   Raises errors.UsageError or errors.RunError for a run whose method cannot be built or has nothing to show.
   """
   config = ConfigDict(run["config"])
