@@ -64,10 +64,10 @@ def picture(key, x, tokenizer="bytes"):
 
 
 def depth(x):
-  """[H, W, 1], of any unit -> grey, the nearest 2 % black and the farthest 2 % white; what is not known, 0, black."""
+  """[H, W, 1], of any unit -> grey: near is light, between the nearest and the farthest 2 %; unknown, 0, is black."""
   x = np.asarray(x, np.float32)
   low, high = np.percentile(x[x > 0], (2, 98)) if (x > 0).any() else (0, 1)
-  return thumbnail((x - low) / max(high - low, 1e-6))
+  return thumbnail(np.where(x > 0, 1 - (x - low) / max(high - low, 1e-6), 0))
 
 
 def captioned(shown):

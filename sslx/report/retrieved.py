@@ -22,7 +22,7 @@ def of(evaluation):
 
 def many(kind):
   """What several examples of a kind are called."""
-  return record.KINDS[kind]["many"] if kind in record.KINDS else f"examples of {kind}"
+  return record.KINDS[kind]["many"] if kind in record.KINDS else {"depth": "depth maps"}.get(kind, kind)
 
 
 def zero_shot(evaluation):
@@ -45,7 +45,7 @@ def zero_shot(evaluation):
 
 
 def pictures(run, source, names):
-  """[(way, other's kind, [{"query": look, "rank", "best": [(look, similarity, right)]}])]: what was found for held-out
+  """[(way, [{"query": look, "rank", "best": [(look, similarity, right)]}])]: what was found for held-out
   queries; a look is {"image" or "text", "class": name or None}.
 
   Raises errors.UsageError where the evaluation has none, or its examples are not in the Source any more.
@@ -73,7 +73,7 @@ def pictures(run, source, names):
   out = []
   for way, rows in found.items():
     one, other = way.split(" to ")
-    out.append((way, other, [{"query": look(one, r["query"]), "rank": r["rank"], "best": [
+    out.append((way, [{"query": look(one, r["query"]), "rank": r["rank"], "best": [
         (look(other, m), f"{m['similarity']:.2f}".replace("-", "\N{MINUS SIGN}"), m["right"]) for m in r["best"]]}
                              for r in rows]))
   return out

@@ -145,7 +145,7 @@ def test_pictures_over_training_are_those_that_the_network_changes():
 def test_what_a_method_that_captions_shows():
   source, images = data.load("digits", split="test"), np.zeros((2, 8, 8, 1))
   shown = lambda params, state, views: {"said": base.Captioned(images, [["a <b> dog\0", "a dog"], ["a cat", ""]])}
-  method = types.SimpleNamespace(reads=("image",), views=lambda key, batch: batch, show=shown)
+  method = types.SimpleNamespace(reads=("image",), spaces=None, views=lambda key, batch: batch, show=shown)
   saved, tree = types.SimpleNamespace(steps=lambda: [2, 4], restore_plain=lambda step: (step, tree)), {
       "params": {}, "state": {}}
   found = pictures.drawn(saved, 4, tree, method, config.default(), source, {i: str(i) for i in range(10)})
