@@ -263,6 +263,7 @@ def captioner(workdir, step=None):
   method, params, state, spec = trained(workdir, step)
   if method.caption is None:
     raise errors.UsageError(f"the method {spec['method']} makes no captions: virtex does")
+  params, state = jax.device_put((params, state))
   return lambda image: method.caption(params, state, image)
 
 
