@@ -1,5 +1,7 @@
 """What a run holds besides its encoder: its other towers and their records, what the loss compares, captions."""
 
+import jax
+
 from sslx import errors, methods, paths
 from sslx.checkpoint.encoder import Encoder, module_of, of_workdir, reads, spec_of
 from sslx.methods import towers
@@ -38,6 +40,7 @@ def captioner(workdir, step=None):
   method, params, state, spec = trained(workdir, step)
   if method.caption is None:
     raise errors.UsageError(f"the method {spec['method']} makes no captions: virtex does")
+  params, state = jax.device_put((params, state))
   return lambda image: method.caption(params, state, image)
 
 

@@ -9,7 +9,7 @@ import collections
 import math
 import re
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sslx import errors, tokens
@@ -72,11 +72,11 @@ def captions(caption, source, tokenizer):
   if len(there) < 2:
     raise errors.UsageError(f"{source.name} has {len(there)} images with texts: captions need two at least")
   true = [list(dict.fromkeys(coder.decode(t) for t in text[i] if t.any())) for i in there]
-  size, said, make = min(BATCH, len(there)), [], jax.jit(lambda x: caption(fraction(x)))
+  size, said = min(BATCH, len(there)), []
   for i in range(0, len(there), size):
     x = batch["image"][there[i:i + size]]
     filled = np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)])
-    said += [coder.decode(ids) for ids in np.asarray(make(filled))[:len(x)]]
+    said += [coder.decode(ids) for ids in np.asarray(caption(fraction(jnp.asarray(filled))))[:len(x)]]
   own, references = [words(s) for s in said], [[words(t) for t in r] for r in true]
   some = np.unique(np.linspace(0, len(said) - 1, EXAMPLES).round().astype(int))
   return {"bleu4": bleu(own, references), "bleu4_others": bleu(own[-1:] + own[:-1], references),

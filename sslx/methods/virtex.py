@@ -56,8 +56,8 @@ def make(encoder, *, width=256, depth=1, heads=4, dropout=0.1, backward=True, le
   pretext.needs_grid(encoder, "virtex")
   coder = tokens.coder(tokenizer)
   directions = ("forward", "backward")[:1 + backward]
-  net = Network(encoder, Captioner(coder.vocab, width, depth, heads, dropout, directions,
-                                         getattr(encoder, "dtype", None)))
+  dtype = getattr(encoder, "dtype", None)
+  net = Network(encoder, Captioner(coder.vocab, width, depth, heads, dropout, directions, dtype))
 
   def views(rng, batch):
     r_aug, r_text = jax.random.split(rng)
