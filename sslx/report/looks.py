@@ -1,14 +1,18 @@
-"""Examples of every kind as pictures: images, clips, sounds and text as data URIs that a page holds in itself."""
+"""Examples of every kind as pictures: images, clips, sounds, text and objects as data URIs that a page holds in itself."""
 
 import base64
+import functools
 import html
 import io
 import wave
 
+import jax
 import numpy as np
 from PIL import Image
 
 from sslx import tokens
+from sslx.augment import to_float
+from sslx.methods.solid import pictures
 from sslx.report import figures
 
 SMALL, LARGE = 96, 128                   # pixels: smaller images are enlarged, larger ones reduced
@@ -55,9 +59,20 @@ def crisp(shape):
 
 
 def picture(key, x, tokenizer="bytes"):
-  """One example of a Source of that key (image, video, audio or text) as a data URI."""
+  """One example of a Source of that key as a data URI."""
   read = lambda ids: text(tokens.coder(tokenizer).decode(ids))
-  return {"image": thumbnail, "video": film, "audio": sound, "text": read}[key](x)
+  solid_ = functools.partial(solid, key)
+  return {"image": thumbnail, "video": film, "audio": sound, "text": read, "voxels": solid_, "points": solid_}[key](x)
+
+
+def solid(key, x):
+  """Voxels [D, H, W, 1] or points [M, 3] as they are seen from one side, the third axis up."""
+  return thumbnail(np.asarray(_rendered(key)(to_float(np.asarray(x)[None])))[0])
+
+
+@functools.cache
+def _rendered(key):
+  return jax.jit(functools.partial(pictures, key, size=SMALL))
 
 
 def film(clip):

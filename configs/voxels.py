@@ -1,0 +1,14 @@
+"""SimCLR of voxel grids (Chen et al., 2020).
+
+  sslx pretrain --config configs/voxels.py:voxels --config.data.name=voxels:PATH --workdir runs/voxels
+
+variants: voxels (yours, {train,test}/CLASS/*.npy) and tiny; sslx/presets.py says what each one is.
+"""
+
+from sslx import methods, presets
+
+
+def get_config(arg="voxels"):
+  c = presets.solid(arg, "voxels")
+  c.method = methods.options("voxels", widths=(32, 16) if arg == "tiny" else (128, 64))
+  return c
