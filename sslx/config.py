@@ -44,7 +44,7 @@ def default():
   c.data = ConfigDict()
   c.data.name = "digits"          # digits | tfds:NAME | folder:, npz:, text:, audio:, video:, ...:PATH | dotted name
   c.data.dir = placeholder(str)   # where prepared sets live; else TFDS_DATA_DIR, else the user's cache
-  c.data.size = 0                 # side in pixels, or voxels, that the host resizes to; 0 keeps the examples as they are
+  c.data.size = 0                 # side in pixels or voxels that the host resizes to; 0 keeps the images as they are
   c.data.fit = "crop"             # crop (short side to size, middle kept) | squash (both sides to size)
   c.data.length = 0.0             # text: tokens; audio: seconds; video: frames; points: of them; 0 = as is usual
   c.data.rate = 0                 # audio: Hz; video: every so manieth frame; 0 = as the files have it

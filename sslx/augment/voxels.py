@@ -29,7 +29,7 @@ def rot90(grid, k, *, axis=2):
   if isinstance(k, int):
     return jnp.rot90(grid, k, (a, b))
   if grid.shape[a] != grid.shape[b]:
-    raise ValueError(f"layers of {grid.shape[a]}x{grid.shape[b]} are not square, so all grids are turned by one integer")
+    raise ValueError(f"layers of {grid.shape[a]}x{grid.shape[b]} are not square: all are turned by one integer")
   k = wide(jnp.asarray(k) % 4)
   return jnp.select([k == i for i in range(1, 4)], [jnp.rot90(grid, i, (a, b)) for i in range(1, 4)], grid)
 

@@ -30,7 +30,7 @@ LONGEST = 256                                                # tokens of a text
 
 def load(path, split, *, key="image", size=0, fit="crop", length=0.0, rate=0, tokenizer="bytes"):
   """The Source of {member: array}: "image" [H, W, C], "text" int32 [n, T], "audio" [S], "depth" [H, W, 1], "points"
-  [M, 3], "voxels" [D, H, W, 1], the last two as solid.py has them, M the fewest that an example of the training part has.
+  [M, 3], "voxels" [D, H, W, 1], these as solid.py has them, M the fewest that an example of the training part has.
 
   Args:
     key: the member that every example has, the Source's key; examples without it are left out and counted.
@@ -187,8 +187,8 @@ def _depth(path, size, fit):
 def _solid(path, read, like):
   x = read(path)
   if (x.shape, x.dtype) != (like.shape, like.dtype):
-    raise errors.UsageError(f"{path} is {list(x.shape)} {x.dtype}, and others are {list(like.shape)} {like.dtype}: they "
-                            "must be alike")
+    raise errors.UsageError(f"{path} is {list(x.shape)} {x.dtype}, others are {list(like.shape)} {like.dtype}: they must "
+                            "be alike")
   return x
 
 

@@ -39,8 +39,8 @@ def grid(path, side=0):
   elif np.issubdtype(x.dtype, np.floating) and np.isfinite(x).all() and x.min() >= 0 and x.max() <= 1:
     x = x.astype(np.float32)
   elif x.dtype != np.uint8:
-    raise errors.UsageError(f"{path} holds {x.dtype} from {x.min()} to {x.max()}: voxels are booleans, 0 and 1, uint8 or "
-                            "floats in [0, 1]")
+    raise errors.UsageError(f"{path} holds {x.dtype} from {x.min()} to {x.max()}: voxels are booleans, 0 and 1, uint8 "
+                            "or floats in [0, 1]")
   if side:
     if any(n % side for n in x.shape):
       raise errors.UsageError(f"{path} has sides {list(x.shape)}, which data.size={side} does not divide")
@@ -59,8 +59,8 @@ def cloud(path, count=0):
   if x.ndim != 2 or x.shape[1] != 3 or not len(x):
     raise errors.UsageError(f"{path} has shape {list(x.shape)}: points are [N, 3], x, y and z of each")
   if not np.issubdtype(x.dtype, np.number) or np.issubdtype(x.dtype, np.complexfloating) or not np.isfinite(x).all():
-    raise errors.UsageError(f"{path} holds {x.dtype}{'' if x.dtype.kind in 'OSUVc' else ' that are not finite'}: points "
-                            "are finite numbers")
+    raise errors.UsageError(f"{path} holds {x.dtype}{'' if x.dtype.kind in 'OSUVc' else ' that are not finite'}: "
+                            "points are finite numbers")
   x = centred(x.astype(np.float64))
   return x[source.generator(0).permutation(len(x))[np.arange(count or len(x)) % len(x)]].astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Text, audio, video, voxels, points and pairs made of scikit-learn's digits, and labelled with the digit: enough for `:tiny` runs."""
+"""Text, audio, video, objects and pairs of scikit-learn's digits, labelled with the digit: enough for `:tiny` runs."""
 
 import dataclasses
 import functools

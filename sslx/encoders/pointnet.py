@@ -54,8 +54,8 @@ class PointNet(nn.Module):
       y = jnp.max(y, 1)
       for i, units in enumerate(after, len(before) + 1):
         y = layer(y, units, f"transform{i}")
-      turn = dense(9, kernel_init=nn.initializers.zeros, name="transform")(y).reshape(-1, 3, 3) + jnp.eye(3, dtype=y.dtype)
-      x = x @ turn.astype(x.dtype)
+      change = dense(9, kernel_init=nn.initializers.zeros, name="transform")(y).reshape(-1, 3, 3)
+      x = x @ (jnp.eye(3, dtype=x.dtype) + change.astype(x.dtype))
     out = {}
     for i, units in enumerate(self.layers, 1):
       x = out[f"stage{i}"] = layer(x, units, f"layer{i}")

@@ -19,8 +19,8 @@ def embed(encoder, images, *, batch_size=None, layer=None):
   What is not of the encoder's size is brought to it as the data of its run were (data.fit), grey becomes RGB by
   repetition: the same numbers as from a folder of these images. (A folder reads a JPEG of four times the size or more
   at 1/2, 1/4 or 1/8; that is a grey level or two away from its full pixels.) For an encoder that reads something else:
-  an array [N, *encoder.shape], text of int32 tokens, audio and points of int16 or floats in [-1, 1], video and voxels of
-  what images are.
+  an array [N, *encoder.shape], text of int32 tokens, audio of int16 or floats in [-1, 1], points of such floats, video
+  and voxels of what images are.
   layer: None for the representation, or a name of the encoder's features, averaged over space or tokens if it has any.
   batch_size: examples in a forward pass; None for 256, or fewer of long texts, as attention takes their length squared,
     and of large voxel grids and point sets.
@@ -50,7 +50,8 @@ def embed(encoder, images, *, batch_size=None, layer=None):
 
 def usual(encoder):
   """How many examples go through an encoder at once."""
-  of = {"text": lambda s: 2**22 // s[0] ** 2, "voxels": lambda s: 2**21 // math.prod(s), "points": lambda s: 2**17 // s[0]}
+  of = {"text": lambda s: 2**22 // s[0] ** 2, "voxels": lambda s: 2**21 // math.prod(s),
+        "points": lambda s: 2**17 // s[0]}
   return min(256, max(1, of[reads(encoder)](encoder.shape))) if reads(encoder) in of else 256
 
 

@@ -1,4 +1,4 @@
-"""What methods of voxel grids and of point sets have in common: the right kind of encoder, two views, their pictures."""
+"""What methods of voxel grids and of point sets have in common: the kind of encoder, two views, their pictures."""
 
 import dataclasses
 

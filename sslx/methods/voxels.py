@@ -15,11 +15,11 @@ def make(encoder, *, temperature=0.2, widths=(512, 128), norm=True, last_norm=Tr
     temperature, widths, norm, last_norm: see simclr.make.
     degrees, tilt: of turns about the axis that points up, and about the other two: uniform in +-.
     factor: range of the scale, drawn for each of these turns; () for none.
-    quarters: turns by quarters, which are exact and, with degrees=0 and tilt=0, all there are.
+    quarters: turns by quarters about that axis, which are exact.
     mirror_p: probability of the mirror image.
     shift: of the object, a share of the side, along each axis.
     erase: range of the sides of a cuboid that is emptied, as shares; () for none.
-    drop: range of the share of voxels that are emptied; flip: of those that are turned into their opposite; () for none.
+    drop, flip: ranges of the share of voxels that are emptied, and turned into their opposite; () for none.
     axis: the one that points up: 0, 1 or 2, of D, H, W.
   """
   solid.check(factor=factor, erase=erase, drop=drop, flip=flip)

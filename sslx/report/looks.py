@@ -1,4 +1,4 @@
-"""Examples of every kind as pictures: images, clips, sounds, text and objects as data URIs that a page holds in itself."""
+"""Examples of every kind as pictures: images, clips, sounds, text, objects as data URIs that a page holds in itself."""
 
 import base64
 import functools
