@@ -187,8 +187,8 @@ def _depth(path, size, fit):
 def _solid(path, read, like):
   x = read(path)
   if (x.shape, x.dtype) != (like.shape, like.dtype):
-    raise errors.UsageError(f"{path} is {list(x.shape)} {x.dtype}, others are {list(like.shape)} {like.dtype}: they must "
-                            "be alike")
+    raise errors.UsageError(f"{path} is {list(x.shape)} {x.dtype}, others are {list(like.shape)} {like.dtype}: they "
+                            "must be alike")
   return x
 
 

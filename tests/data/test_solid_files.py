@@ -37,7 +37,8 @@ def test_grids_are_full_at_255_and_pooled_by_means(tmp_path):
 
 
 @pytest.mark.parametrize("x, kept", [
-  (np.full((2, 2, 2), 7, np.uint8), 7), (np.full((2, 2, 2), 0.5), np.float32(0.5)), (np.ones((2, 2, 2), np.int64), 255)])
+  (np.full((2, 2, 2), 7, np.uint8), 7), (np.full((2, 2, 2), 0.5), np.float32(0.5)),
+  (np.ones((2, 2, 2), np.int64), 255)])
 def test_grids_of_other_types(tmp_path, x, kept):
   put(tmp_path / "a.npy", x)
   assert (solid.grid(tmp_path / "a.npy") == kept).all()

@@ -34,7 +34,8 @@ def test_layers_side_by_side_are_a_convolution_in_three_dimensions(stem):
   module, variables = started("voxel_resnet6", GRID, stem=stem)
   out, seen = module.apply(variables, GRID, capture_intermediates=True, mutable="intermediates", method="features")
   k, stride = {"small": (3, 1), "voxnet": (5, 2)}[stem]
-  kernel = np.asarray(variables["params"]["stem_conv"]["kernel"]).reshape(k, k, k, 1, 2).transpose(2, 0, 1, 3, 4)                        # [layer, H, W, C, width]
+  kernel = np.asarray(variables["params"]["stem_conv"]["kernel"]).reshape(k, k, k, 1, 2)
+  kernel = kernel.transpose(2, 0, 1, 3, 4)                                              # [layer, H, W, C, width]
   pad = np.pad(GRID[..., 0], ((0, 0), *[(k // 2, k // 2)] * 3))
   one = lambda x: np.stack([signal.correlate(x, kernel[..., 0, c], "valid", "direct") for c in range(2)], -1)
   want = np.stack([one(x) for x in pad])
