@@ -22,4 +22,6 @@ def get_config(arg="points"):
   c.method = methods.options("image_points", width=16 if arg == "tiny" else 64, rendered=arg != "pairs",
                              points=presets.points_tower(arg), aug=presets.aug(
       arg, "mae", **{} if arg == "tiny" else {"size": 0, "scale": (0.5, 1.0)}))
+  if arg != "tiny":                                          # objects that stand alike; 180 where they do not
+    c.method.degrees = 15.0
   return c

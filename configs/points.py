@@ -10,5 +10,7 @@ from sslx import methods, presets
 
 def get_config(arg="points"):
   c = presets.solid(arg, "points")
-  c.method = methods.options("points", widths=(32, 16) if arg == "tiny" else (128, 64))
+  c.method = methods.options("points", widths=(32, 16) if arg == "tiny" else (64, 32))
+  if arg == "points":                                        # objects that stand alike; 180 where they do not
+    c.method.degrees = 15.0
   return c

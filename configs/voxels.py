@@ -10,5 +10,7 @@ from sslx import methods, presets
 
 def get_config(arg="voxels"):
   c = presets.solid(arg, "voxels")
-  c.method = methods.options("voxels", widths=(32, 16) if arg == "tiny" else (128, 64))
+  c.method = methods.options("voxels", widths=(32, 16) if arg == "tiny" else (64, 32))
+  if arg == "voxels":                                        # objects that stand alike; 180 where they do not
+    c.method.degrees = 15.0
   return c

@@ -25,8 +25,9 @@ from sslx.methods.solid import pictures
 HERE = pathlib.Path(__file__).parent
 QUIET = ["online_probe=False", "checkpoint.every=0", "evaluate.every=0", "log.every=25"]
 RUNS = {  # name: (config, data, its own options)
-    "voxels": ("voxels", "voxels", []), "points": ("points", "points", []),
-    "image_points": ("image_points", "points", [])}
+    "voxels": ("voxels", "voxels", []),
+    "points": ("points", "points", ["data.length=128", "encoder.width=8"]),
+    "image_points": ("image_points", "points", ["data.length=128", "method.points.width=8", "total_steps=200"])}
 PROTOCOLS = ("knn", "linear", "few_label")
 SHOWN = 12                                               # objects in the picture
 
@@ -90,13 +91,13 @@ def table(rows, counts, best):
   """The results as Markdown."""
   out = ["# Objects", "", "`python experiments/solid.py --data $DATA`, on a CPU core that was shared.", "",
          f"Chairs and monitors of ModelNet as voxel grids: {counts[0]} to learn from, without labels, {counts[1]} held",
-         "out. *voxels* reads grids of 32x32x32 as means over 2x2x2, 16x16x16; *points* 256 of the voxels on each",
+         "out. *voxels* reads grids of 32x32x32 as means over 2x2x2, 16x16x16; *points* 128 of the voxels on each",
          "object's surface; *image_points* compares these with depth images of 32x32 pixels, drawn from a new",
          "direction at each step, on held-out objects all from one. Accuracy on held-out objects, in percent, mean",
          "and deviation over seeds; *one label* is the mean of ten draws of one labelled object a class. *Random* is",
          "the same encoder untrained, *raw* the data as they are: means of grids in 4x4x4 cells, sorted distances of",
-         f"points to their centre, pixels. The larger class has {100 * best:.0f} % of the held-out objects. What differs",
-         "from the methods' defaults was chosen on seed 0, on these very objects.", "",
+         f"points to their centre, pixels. The larger class has {100 * best:.0f} % of the held-out objects. What",
+         "differs from the methods' defaults was chosen on seed 0, on these very objects.", "",
          "| method, encoder of | seeds | seconds | one label | random | raw | kNN | random | raw | linear | random "
          "| raw |",
          "|" + "---|" * 12]
@@ -126,7 +127,7 @@ def picture(root):
   """Held-out objects of both classes, as all three methods have them."""
   grids, sets = (data.load(*args, **options) for args, options in (
       ((f"voxels:{root}/voxels",), {"split": "test", "size": 16}),
-      ((f"points:{root}/points",), {"split": "test", "length": 256, "key": "image", "size": 32})))
+      ((f"points:{root}/points",), {"split": "test", "length": 128, "key": "image", "size": 32})))
   rows = np.linspace(0, len(grids) - 1, SHOWN).astype(int)
   x = sets.batch(rows)
   drawn = [np.asarray(pictures("voxels", grids.batch(rows)["voxels"] / np.float32(255), size=96)),

@@ -140,15 +140,15 @@ def video(variant, encoder):
 
 
 SOLIDS = {  # key: the encoder, its options in tiny, those in the user's variant
-    "voxels": ("voxel_resnet8", {"width": 4, "stem": "small"}, {"width": 16}),
+    "voxels": ("voxel_resnet8", {"width": 4, "stem": "small"}, {"width": 8}),
     "points": ("pointnet", {"width": 8}, {"width": 16})}
 
 
 def solid(variant, key):
   """The config of a variant for objects, AdamW, with its method still to be named; key: voxels or points.
 
-  voxels: the user's, voxels:PATH, of a side of 16; points: points:PATH, 256 of each; both 150 steps of 128: minutes on
-  a CPU core. tiny: digits as blocks or hills.
+  voxels: the user's, voxels:PATH, of a side of 16; points: points:PATH, 256 of each; both 300 steps of 64: a minute or
+  two on a CPU core. tiny: digits as blocks or hills.
   """
   if variant not in (key, "tiny"):
     raise errors.unknown("variant", variant, (key, "tiny"))
@@ -156,10 +156,10 @@ def solid(variant, key):
   name, small, large = SOLIDS[key]
   c.data.name = f"digits_{key}"
   if variant != "tiny":
-    c.data.name, c.total_steps, c.batch_size, c.checkpoint.every, c.log.every = f"{key}:PATH", 150, 128, 50, 10
+    c.data.name, c.total_steps, c.batch_size, c.checkpoint.every, c.log.every = f"{key}:PATH", 300, 64, 100, 10
     c.data.update({"size": 16} if key == "voxels" else {"length": 256.0})
   c.encoder = encoders.options(name, **small if variant == "tiny" else large)
-  c.optim.name, c.optim.lr, c.optim.weight_decay, c.optim.warmup = "adamw", 2e-3, 0.05, 0.1
+  c.optim.name, c.optim.lr, c.optim.weight_decay, c.optim.warmup = "adamw", 3e-3, 0.05, 0.1
   return c
 
 
