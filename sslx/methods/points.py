@@ -27,5 +27,5 @@ def make(encoder, *, temperature=0.2, widths=(512, 128), norm=True, last_norm=Tr
   solid.check(factor=factor, crop=crop, erase=erase, drop=drop)
   aug = points.stack(degrees=degrees, tilt=tilt, factor=factor, distance=distance, jitter=jitter, crop=crop,
                      erase=erase, drop=drop, axis=solid.axis_of(axis))
-  return solid.contrast(encoder, "points", "points", aug, axis, temperature=temperature, widths=widths, norm=norm,
+  return solid.contrast(encoder, "points", aug, axis, temperature=temperature, widths=widths, norm=norm,
                         last_norm=last_norm)

@@ -18,9 +18,9 @@ def needs(encoder, method, key):
                             f"{name} or the like")
 
 
-def contrast(encoder, method, key, aug, axis, **options):
-  """SimCLR of two views aug(key, x) of each example of `key`, with its options; the report shows them rendered."""
-  needs(encoder, method, key)
+def contrast(encoder, key, aug, axis, **options):
+  """SimCLR of two views by `aug` of each example of `key`, with its options; the report shows them rendered."""
+  needs(encoder, key, key)
   inner = clips.reading(simclr.make(encoder, aug=aug, **options), key)
 
   def show(params, state, views):

@@ -6,7 +6,7 @@ from sslx.methods import simclr, solid
 CITE = simclr.CITE
 
 
-def make(encoder, *, temperature=0.2, widths=(512, 128), norm=True, last_norm=True, degrees=180.0, tilt=10.0,
+def make(encoder, *, temperature=0.5, widths=(512, 128), norm=True, last_norm=True, degrees=180.0, tilt=10.0,
          factor=(0.8, 1.25), quarters=False, mirror_p=0.5, shift=0.125, erase=(0.2, 0.6), drop=(0.0, 0.5), flip=(),
          axis=2):
   """NT-Xent on an encoder of voxel grids.
@@ -25,5 +25,5 @@ def make(encoder, *, temperature=0.2, widths=(512, 128), norm=True, last_norm=Tr
   solid.check(factor=factor, erase=erase, drop=drop, flip=flip)
   aug = voxels.stack(degrees=degrees, tilt=tilt, factor=factor, quarters=quarters, mirror_p=mirror_p, shift=shift,
                      erase=erase, drop=drop, flip=flip, axis=solid.axis_of(axis))
-  return solid.contrast(encoder, "voxels", "voxels", aug, axis, temperature=temperature, widths=widths, norm=norm,
+  return solid.contrast(encoder, "voxels", aug, axis, temperature=temperature, widths=widths, norm=norm,
                         last_norm=last_norm)
