@@ -95,7 +95,8 @@ def parser():
   p.add_argument("--batch", type=int, metavar="N", help="examples a forward pass (default: 256, fewer of long texts)")
   many(p)
 
-  p = command("search", "Find the images of a data set that are most like one or several: writes a page.\n\n"
+  p = command("search", "Find the images, or voxels or points in .npy files, of a data set that are most like one or "
+              "several: writes a page.\n\n"
               "sslx search --workdir runs/mine --image cat.jpg dog.png\n"
               "What `sslx embed` wrote is searched at once: --index FILE.npz, with the --data and --split it is of.")
   p.add_argument("--workdir", required=True, metavar="DIR")

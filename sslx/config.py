@@ -42,14 +42,14 @@ def default():
   c.mesh.whole = ()               # regular expressions: arrays with such a path are not
 
   c.data = ConfigDict()
-  c.data.name = "digits"          # digits | tfds:NAME | folder:, npz:, text:, audio:, video:, pairs:PATH | dotted name
+  c.data.name = "digits"          # digits | tfds:NAME | folder:, npz:, text:, audio:, video:, ...:PATH | dotted name
   c.data.dir = placeholder(str)   # where prepared sets live; else TFDS_DATA_DIR, else the user's cache
-  c.data.size = 0                 # side in pixels that the host resizes to; 0 keeps the images as they are
+  c.data.size = 0                 # side in pixels or voxels that the host resizes to; 0 keeps the images as they are
   c.data.fit = "crop"             # crop (short side to size, middle kept) | squash (both sides to size)
-  c.data.length = 0.0             # text: tokens of an example; audio: seconds; video: frames of a clip; 0 = as is usual
+  c.data.length = 0.0             # text: tokens; audio: seconds; video: frames; points: of them; 0 = as is usual
   c.data.rate = 0                 # audio: Hz; video: every so manieth frame; 0 = as the files have it
   c.data.tokenizer = "bytes"      # text: bytes, or a file of the tokenizers library
-  c.data.key = ""                 # pairs: the member that every example has, which is evaluated; "" = the image
+  c.data.key = ""                 # pairs, or points with pictures: the member that is evaluated; "" = image, or points
   c.data.channels = 0             # 3: grey images become RGB; 0 keeps the channels
   c.data.limit = 0                # only the first N training examples of a seeded shuffle; 0 = all
   c.data.labels = ""              # training examples with labels: 10% | 5 (of each class) | FILE (names, positions)

@@ -44,8 +44,8 @@ def check_reads(method, batch):
 
 
 def check_images(source):
-  """A UsageError where images or videos are not uint8, uint16 or floats in [0, 1], judged by 64 of them."""
-  if source.key in ("text", "audio"):
+  """A UsageError where images, videos or voxels are not uint8, uint16 or floats in [0, 1], judged by 64 of them."""
+  if source.key in ("text", "audio", "points"):
     return
   images = data.arrays(source, 64)[0]
   whole = images.dtype in (np.uint8, np.uint16)

@@ -22,7 +22,7 @@ class Encoder:
   """An encoder ready for use: module.apply(variables, x, train=False) -> [B, D] for x [B, H, W, C] in [0, 1].
 
   shape is the (H, W, C) it was trained on, spec the JSON record it came with: encoder, method, config, data, versions;
-  reads says what x is where it is no image: text, audio or video, of another shape.
+  reads says what x is where it is no image, another of data.source.KEYS, of another shape.
   """
   module: Any
   variables: Any
@@ -49,7 +49,7 @@ def digest(variables):
 
 
 def reads(spec):
-  """What the encoder of a record reads: image, text, audio or video."""
+  """What the encoder of a record reads, one of data.source.KEYS."""
   return spec.get("data", {}).get("key", "image")
 
 

@@ -18,34 +18,38 @@ from sslx.data.text import learn_tokenizer as learn_tokenizer
 from sslx.data.votes import voted as voted
 
 BUILT_IN = ("digits", "fashion_mnist", *toy.SETS)
-FILES = ("folder", "npz", "masks", "boxes", "text", "audio", "video", "pairs")                    # KIND:PATH
+FILES = ("folder", "npz", "masks", "boxes", "text", "audio", "video", "voxels", "points", "pairs")    # KIND:PATH
 FORMS = ("tfds:NAME", *(f"{kind}:PATH" for kind in FILES), "package.module")
-OTHERS = ("length", "rate", "tokenizer", "key")              # options of text, audio, video and pairs
+OTHERS = ("length", "rate", "tokenizer", "key")              # options of what are no images, and of pairs
 READ = {"text": ("length", "tokenizer"), "audio": ("length", "rate", "on_error"),
-        "video": ("length", "rate", "size", "fit")}
+        "video": ("length", "rate", "size", "fit"), "voxels": ("size", "on_error"),
+        "points": ("length", "size", "key", "on_error")}
 SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test",
           "val": "validation", "valid": "validation", "validation": "validation"}
 
 
 def load(name, *, split="train", dir=None, size=0, fit="crop", channels=0, limit=0, on_error="raise", seed=0,
          length=0, rate=0, tokenizer="bytes", key="", progress=None):
-  """A data set as a Source of images, or of text, audio or video (see Source), with labels if it has them.
+  """A data set as a Source of images, or of text, audio, video, voxels or points (see Source), with labels if it has
+  them.
 
   Args:
-    name: digits | fashion_mnist | digits_text, digits_audio, digits_video, digits_pairs | tfds:NAME | folder:, npz:,
-      masks:, boxes:, text:, audio:, video: or pairs:PATH | the name of a prepared folder | a dotted name of your own
-      `load(*, split="train", ...)`, which returns a Source or any sequence of dicts of arrays.
+    name: digits | fashion_mnist | digits_text, digits_audio, digits_video, digits_voxels, digits_points, digits_pairs |
+      tfds:NAME | folder:, npz:, masks:, boxes:, text:, audio:, video:, voxels:, points: or pairs:PATH | the name of a
+      prepared folder | a dotted name of your own `load(*, split="train", ...)`, which returns a Source or any sequence
+      of dicts of arrays.
     split: train | test | validation (val, valid). A set with only one held-out part gives it for both names; one with
       none is split 80 to 20, stratified when labelled, the same way everywhere and whatever the seed.
     dir: where prepared sets live; else $TFDS_DATA_DIR, else the user's cache folder.
-    size: side in pixels that images are resized to; 0 keeps them, then all must have one shape.
+    size: side in pixels that images are resized to; 0 keeps them, then all must have one shape; side of voxel grids.
     fit: crop (short side to size, middle kept) | squash (both sides to size).
     channels: 3 makes RGB of grey images; 0 keeps the channels.
     limit: only the first N examples of a shuffle by `seed`; 0 = all.
     on_error: raise | skip: corrupt images, found once when a folder is prepared; recordings that cannot be opened;
       images whose masks or boxes are not whole, and boxes that are not.
-    length, rate, tokenizer: of text, audio and video; see config.data.
-    key: of pairs, the member that the others belong to: image, text, audio or depth; "" for the image.
+    length, rate, tokenizer: of text, audio, video and points; see config.data.
+    key: of pairs, the member that the others belong to, one of pairs.MEMBERS, "" for the image; of points "image" for
+      pictures of them, size pixels wide, in front.
     progress: called with (files done, files in all) while a folder is prepared.
 
   Raises:
@@ -77,9 +81,9 @@ def load(name, *, split="train", dir=None, size=0, fit="crop", channels=0, limit
     source = boxes.load(path, split, size, fit, on_error)
   elif kind == "tfds":
     source = tfds.load(path, split, dir, size, fit)
-  elif kind in ("text", "audio", "video"):
+  elif kind in READ:
     source = importlib.import_module(f"sslx.data.{kind}").load(
-        path, split, **{k: v for k, v in {"size": size, "fit": fit, "length": length, "rate": rate,
+        path, split, **{k: v for k, v in {"size": size, "fit": fit, "length": length, "rate": rate, "key": key,
                                           "tokenizer": tokenizer, "on_error": on_error}.items() if k in READ[kind]})
   elif kind == "pairs":
     source = pairs.load(path, split, key=key or "image", size=size, fit=fit, length=length, rate=rate,

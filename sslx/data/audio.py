@@ -17,8 +17,7 @@ import wave
 import numpy as np
 
 from sslx import errors
-from sslx.data import decode, source
-from sslx.data.folder import PARTS
+from sslx.data import decode, layout, source
 
 OTHERS = frozenset((".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64"))
 LENGTH = 1.0                 # seconds of an example
@@ -45,7 +44,7 @@ def load(path, split, *, length=0.0, rate=0, on_error="raise"):
   """
   if length < 0 or rate < 0:
     raise errors.UsageError(f"data.length is {length:g} and data.rate {rate:g}: give seconds and Hz, or 0")
-  files, names = _files(path, split)
+  files, names = layout.files(path, split, OTHERS | {".wav"}, "recordings", "WAV, FLAC, Ogg or MP3 files")
   heads = decode.parallel(lambda part: [head(f, on_error) for f, _ in part], files, 0)
   skipped = heads.count(None)
   if skipped == len(files):
@@ -155,39 +154,3 @@ def _soundfile():
     raise errors.UsageError("recordings other than WAV files of 8 or 16 bits need soundfile: pip install 'sslx[audio]'"
                             ) from e
   return soundfile
-
-
-def _files(path, split):
-  """([(file, class or None)] of one split, sorted; the names of the classes of all splits, or None)."""
-  root = pathlib.Path(path)
-  if not root.is_dir():
-    raise errors.UsageError(f"no such folder: {path}")
-  parts = {PARTS[d.name.lower()]: d for d in sorted(root.iterdir()) if d.is_dir() and d.name.lower() in PARTS}
-  held = next((parts[p] for p in (split, "test", "validation") if p in parts and p != "train"), None)
-  if "train" in parts and held:
-    train, held = _below(parts["train"]), _below(held)
-    if (train[0][1] is None) != (held[0][1] is None):
-      raise errors.UsageError(f"the parts of {path} must be alike: with class folders, or without")
-    return train if split == "train" else held, _names(train + held)
-  files = _below(root)
-  names = _names(files)
-  rows = source.split(len(files), names and [names.index(c) for _, c in files])[split != "train"]
-  return [files[i] for i in rows], names
-
-
-def _names(files):
-  return tuple(sorted({c for _, c in files if c is not None})) or None
-
-
-def _below(folder):
-  """[(file, class or None)] of the recordings in a folder, or at any depth of its class folders."""
-  known = lambda p: p.suffix.lower() in OTHERS | {".wav"} and not p.name.startswith(".")
-  own = [(str(p), None) for p in sorted(folder.iterdir()) if p.is_file() and known(p)]
-  below = [(str(p), d.name) for d in sorted(folder.iterdir()) if d.is_dir() and d.name[0] != "."
-           for p in sorted(d.rglob("*")) if known(p)]
-  if own and below:
-    raise errors.UsageError(f"{folder} has recordings ({own[0][0]}, ...) beside folders of recordings "
-                            f"({below[0][1]}/): move them, so that every one lies in a class folder or none does")
-  if not own and not below:
-    raise errors.UsageError(f"{folder} has no recordings: WAV, FLAC, Ogg or MP3 files, in class folders or not")
-  return own or below

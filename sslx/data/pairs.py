@@ -5,6 +5,7 @@
 
   image   path of an image                text    a text, or a list of several that say the same
   audio   path of a recording             depth   path of an image of one channel, 8 or 16 bits
+  points  path of a .npy array [N, 3]     voxels  path of a .npy array [D, H, W]
   label   a class, by name or number
 
 Paths are relative to the file. All members but the one that is looked at first (`key`) may be missing: such ones are
@@ -20,15 +21,16 @@ import numpy as np
 from PIL import Image
 
 from sslx import errors, tokens
-from sslx.data import audio, decode, source
+from sslx.data import audio, decode, points, solid, source
 from sslx.data.folder import PARTS
 
-MEMBERS = ("image", "text", "audio", "depth")
+MEMBERS = ("image", "text", "audio", "depth", "points", "voxels")
 LONGEST = 256                                                # tokens of a text
 
 
 def load(path, split, *, key="image", size=0, fit="crop", length=0.0, rate=0, tokenizer="bytes"):
-  """The Source of {member: array}: "image" [H, W, C], "text" int32 [n, T], "audio" [S], "depth" [H, W, 1].
+  """The Source of {member: array}: "image" [H, W, C], "text" int32 [n, T], "audio" [S], "depth" [H, W, 1], "points"
+  [M, 3], "voxels" [D, H, W, 1], these as solid.py has them, M the fewest that an example of the training part has.
 
   Args:
     key: the member that every example has, the Source's key; examples without it are left out and counted.
@@ -63,7 +65,9 @@ def load(path, split, *, key="image", size=0, fit="crop", length=0.0, rate=0, to
     raise errors.UsageError(f"recordings have several rates, {min(rates)} and {max(rates)} Hz: set data.rate")
   rate = int(rate) or next(iter(rates), 0)
   sounds = {"rate": rate, "count": round((length or audio.LENGTH) * rate), "dtype": np.int16}
-  shapes = {}
+  of = lambda member: [here / r[member] for r in first if member in r]
+  solids = {"points": functools.partial(solid.cloud, count=points.fewest(of("points"))), "voxels": solid.grid}
+  shapes = {m: solids[m](of(m)[0]) for m in solids if m in has}
   for member in {"image", "depth"} & set(has):
     holders = [r for r in found if member in r] or [r for r in first if member in r]
     sizes = {_size(here / r[member]): r[member] for r in holders}
@@ -71,12 +75,13 @@ def load(path, split, *, key="image", size=0, fit="crop", length=0.0, rate=0, to
       (a, f), (b, g), *_ = sizes.items()
       raise errors.UsageError(f"images have several sizes ({f} {a[1]}x{a[0]}, {g} {b[1]}x{b[0]}): set data.size")
     shapes[member] = (size, size) if size else next(iter(sizes))
-  read = functools.partial(_read, here, found, key, has, shapes, size, fit, words, sounds)
+  read = functools.partial(_read, here, found, key, has, shapes, size, fit, words, sounds, solids)
   labels = np.array([names.index(str(r["label"])) if "label" in r else -1 for r in found], np.int32) if names else None
   example = read(np.arange(1))[key][0]
   shape = example.shape[-1:] if key == "text" else example.shape
-  bytes_ = [os.path.getsize(here / r[m]) for r in found for m in r if m in ("image", "audio", "depth")]
-  mark = source.digest(json.dumps([found, bytes_, size, fit, words, {k: str(v) for k, v in sounds.items()}]).encode())
+  bytes_ = [os.path.getsize(here / r[m]) for r in found for m in r if m not in ("text", "label")]
+  mark = source.digest(json.dumps([found, bytes_, size, fit, words, {k: str(v) for k, v in sounds.items()},
+                                   *(list(shapes[m].shape) for m in solids if m in has)]).encode())
   return source.Source(f"pairs:{path}", read, np.arange(len(found)), shape, str(example.dtype), labels,
                        tuple(names) or None, [str(here / r[key]) if key != "text" else None for r in found], mark,
                        len(rows) - len(found), key=key)
@@ -130,19 +135,21 @@ def _size(file):
     raise errors.RunError(f"{file} cannot be read: {e.strerror or 'it is no image'}") from e
 
 
-def _read(here, found, first, has, shapes, size, fit, words, sounds, rows):
+def _read(here, found, first, has, shapes, size, fit, words, sounds, solids, rows):
   """Some rows of all members, decoded by all cores; with texts first, one of each example."""
   chosen = [found[int(i)] for i in rows]
   out = {}
   for member in has:
     one = {"image": lambda r: _image(here / r["image"], size, fit),
            "depth": lambda r: _depth(here / r["depth"], size, fit),
-           "audio": lambda r: _sound(here / r["audio"], **sounds), "text": lambda r: ids(r["text"], **words)}[member]
+           "audio": lambda r: _sound(here / r["audio"], **sounds), "text": lambda r: ids(r["text"], **words),
+           **{m: lambda r, m=m: _solid(here / r[m], solids[m], shapes[m]) for m in solids}}[member]
     there = [r for r in chosen if member in r]
     cost = 0 if member == "text" else sum(os.path.getsize(here / r[member]) for r in there)
     arrays = iter(decode.parallel(lambda part, one=one: [one(r) for r in part], there, cost))
     blank = {"image": ((*shapes.get("image", ()), 3), np.uint8), "depth": ((*shapes.get("depth", ()), 1), np.uint16),
-             "audio": ((sounds["count"],), sounds["dtype"]), "text": ((words["count"], words["length"]), np.int32)}
+             "audio": ((sounds["count"],), sounds["dtype"]), "text": ((words["count"], words["length"]), np.int32),
+             **{m: (shapes[m].shape, shapes[m].dtype) for m in solids if m in has}}
     out[member] = np.stack([next(arrays) if member in r else np.zeros(*blank[member]) for r in chosen])
   return out | ({"text": out["text"][:, 0]} if first == "text" else {})
 
@@ -175,6 +182,14 @@ def _depth(path, size, fit):
   if pixels.ndim != 2:
     raise errors.UsageError(f"the depth map {path} has {pixels.shape[-1]} channels: it must have one")
   return pixels.astype(np.uint16)[..., None]
+
+
+def _solid(path, read, like):
+  x = read(path)
+  if (x.shape, x.dtype) != (like.shape, like.dtype):
+    raise errors.UsageError(f"{path} is {list(x.shape)} {x.dtype}, others are {list(like.shape)} {like.dtype}: they "
+                            "must be alike")
+  return x
 
 
 def _sound(path, *, rate, count, dtype):

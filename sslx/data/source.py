@@ -10,7 +10,7 @@ import numpy as np
 
 from sslx import errors
 
-KEYS = ("image", "video", "audio", "text")                   # what an encoder can read
+KEYS = ("image", "video", "audio", "text", "voxels", "points")       # what an encoder can read
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -20,12 +20,13 @@ class Source:
   It can be pickled, so worker processes can read it. What an example is, by its key:
     image  [H, W, C], uint8, uint16 or float32 in [0, 1]       text   [T] tokens, int32, 0 where there is none
     video  [T, H, W, C], as images                             audio  [T] samples, int16, or float32 in [-1, 1]
+    voxels [D, H, W, 1], as images                             points [M, 3], float32, in the unit sphere
 
   name: what it was loaded as                  shape, dtype: of the array of every example
   read: rows [b] -> {key: [b, ...]}            labels: int32 [N], or None
   rows: int64 [N], the rows of `read` it has   class_names: tuple of str, or None; paths: list of N str, or None
   fingerprint: short hex of the content        skipped: corrupt images that were dropped at preparation
-  in_memory: the examples are one array         key: image | text | audio | video
+  in_memory: the examples are one array         key: one of KEYS
   """
   name: str
   read: Callable

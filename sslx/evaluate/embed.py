@@ -1,6 +1,7 @@
 """Examples through a frozen encoder: `embed`, and `Embedder`, the same as a scikit-learn transformer."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +18,12 @@ def embed(encoder, images, *, batch_size=None, layer=None):
   images: an array [N, H, W, C], or a list of arrays [h, w] or [h, w, C] of any sizes; uint8, uint16, floats in [0, 1].
   What is not of the encoder's size is brought to it as the data of its run were (data.fit), grey becomes RGB by
   repetition: the same numbers as from a folder of these images. (A folder reads a JPEG of four times the size or more
-  at 1/2, 1/4 or 1/8; that is a grey level or two away from its full pixels.) For an encoder that reads text, audio or
-  video: an array [N, *encoder.shape] of int32 tokens, of int16 or floats in [-1, 1], of what images are.
+  at 1/2, 1/4 or 1/8; that is a grey level or two away from its full pixels.) For an encoder that reads something else:
+  an array [N, *encoder.shape], text of int32 tokens, audio of int16 or floats in [-1, 1], points of such floats, video
+  and voxels of what images are.
   layer: None for the representation, or a name of the encoder's features, averaged over space or tokens if it has any.
-  batch_size: examples in a forward pass; None for 256, or fewer of long texts, as attention takes their length squared.
+  batch_size: examples in a forward pass; None for 256, or fewer of long texts, as attention takes their length squared,
+    and of large voxel grids and point sets.
   A batch is split over all devices if they divide it; of several processes each gives the same images, and gets all
   features. The last batch is padded: one compile for one encoder, size and batch_size, kept for later calls.
   """
@@ -47,7 +50,9 @@ def embed(encoder, images, *, batch_size=None, layer=None):
 
 def usual(encoder):
   """How many examples go through an encoder at once."""
-  return min(256, max(1, 2**22 // encoder.shape[0] ** 2)) if reads(encoder) == "text" else 256
+  of = {"text": lambda s: 2**22 // s[0] ** 2, "voxels": lambda s: 2**21 // math.prod(s),
+        "points": lambda s: 2**17 // s[0]}
+  return min(256, max(1, of[reads(encoder)](encoder.shape))) if reads(encoder) in of else 256
 
 
 def compiled(module, layer):
@@ -105,8 +110,8 @@ def taken(examples, encoder):
     raise errors.UsageError(f"the array has shape {list(examples.shape)}; this encoder of {reads(encoder)} needs "
                             f"{['N', *encoder.shape]}, N at least 1")
   if (examples.dtype == np.int32) != (reads(encoder) == "text"):
-    raise errors.UsageError(f"the array is of {examples.dtype}: text is int32 tokens, audio int16 or floats, video "
-                            "uint8 or floats")
+    raise errors.UsageError(f"the array is of {examples.dtype}: text is int32 tokens, audio int16 or floats, all "
+                            "else uint8 or floats")
   return examples, lambda some: some
 
 
@@ -142,7 +147,7 @@ def prepared(images, shape, dtype, fit="crop"):
 
 
 def reads(encoder):
-  """What an encoder reads: image, text, audio or video."""
+  """What an encoder reads: image, text, audio, video, voxels or points."""
   return getattr(encoder, "reads", "image")
 
 

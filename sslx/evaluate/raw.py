@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 from sslx.encoders import audio
 from sslx.evaluate.embed import checked, fit_of, fraction, prepared, reads, taken
 
+CELLS, RANKS = 4, 32                                        # along each side of a grid; of points
 SIDE = 64                                                  # larger images are resized to this side, antialiased
 
 
@@ -57,8 +58,24 @@ def log_mel(samples, picture):
   return np.concatenate(seen).reshape(len(samples), -1)
 
 
-FORMS = {"text": counts, "audio": log_mel, "video": mean_frame}
-NAMES = {"image": "raw pixels", "text": "token counts", "audio": "log-mel spectrograms", "video": "mean frames"}
+def pooled(grids):
+  """Voxels [N, D, H, W, C] -> the means over CELLS cells along each side (fewer of smaller grids), flattened."""
+  for axis in (1, 2, 3):
+    n = grids.shape[axis]
+    starts = np.unique(np.linspace(0, n, CELLS, endpoint=False).astype(int))
+    sizes = np.diff(np.append(starts, n)).reshape(-1, *(1,) * (4 - axis))
+    grids = np.add.reduceat(grids, starts, axis) / sizes
+  return grids.reshape(len(grids), -1)
+
+
+def distances(points):
+  """Points [N, M, 3] -> their distances to the centre, sorted: RANKS quantiles."""
+  return np.quantile(np.linalg.norm(points, axis=-1), np.linspace(0, 1, RANKS), axis=-1).T
+
+
+FORMS = {"text": counts, "audio": log_mel, "video": mean_frame, "voxels": pooled, "points": distances}
+NAMES = {"image": "raw pixels", "text": "token counts", "audio": "log-mel spectrograms", "video": "mean frames",
+         "voxels": "pooled voxels", "points": "sorted distances"}
 
 
 def principal(train_x, test_x, width):

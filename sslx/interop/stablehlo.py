@@ -50,6 +50,10 @@ def made(encoder):
     return {"tokens": f"ids of the tokenizer {data['tokenizer']}, 0 behind the end; of bytes, each byte plus 1"}
   if encoder.reads == "audio":
     return {"samples": f"mono, in [-1, 1], at {data['rate'] or 'the recordings own'} Hz"}
+  if encoder.reads == "points":
+    return {"points": "x, y, z; their mean at 0 and the farthest at distance 1"}
+  if encoder.reads == "voxels":
+    return {"layout": "NDHWC", "range": [0, 1], "size": list(shape[:3])}
   resize = {"crop": "the short side to the size, the middle kept", "squash": "both sides to the size"}[data["fit"]]
   *_, height, width, channels = shape
   return {"layout": "NTHWC" if encoder.reads == "video" else "NHWC", "range": [0, 1], "size": [height, width],

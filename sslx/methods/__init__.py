@@ -7,8 +7,8 @@ from sslx import options as _options
 from sslx.augment import recipes
 from sslx.methods.base import Method as Method
 
-_NOT_METHODS = {"base", "beams", "clips", "embedding", "kmeans", "masked", "pretext", "probe", "sound", "towers",
-                "words"}
+_NOT_METHODS = {"base", "beams", "clips", "embedding", "kmeans", "masked", "pretext", "probe", "solid", "sound",
+                "towers", "words"}
 
 
 def names():

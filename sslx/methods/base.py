@@ -24,7 +24,7 @@ class Method:
            progress in [0, 1) is the share of the run that is done
   encoder: (params, state) -> {tower: variables}; towers are named by what they read ("image", "text", ...), and
            module.apply(variables, x, train=False) is the representation [B, D]
-  reads:   the batch keys it needs: image, text, mask, audio, video, depth, points, label, index
+  reads:   the batch keys it needs: image, text, mask, audio, video, depth, voxels, points, label, index
   epoch:   (params, state, rng, features [N, D]) -> (params, state, names of reset groups), or None; between epochs
   show:    (params, state, views) -> {name: what the report shows}, or None: images [B, H, W, C], clips [B, T, H, W, C],
            a matrix [M, M], Text, Sound or Captioned

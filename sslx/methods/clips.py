@@ -1,4 +1,4 @@
-"""What methods of video have in common: methods written for images on clips, and the right kind of encoder."""
+"""What methods of video have in common: methods written for images on what is none, and the right kind of encoder."""
 
 import dataclasses
 

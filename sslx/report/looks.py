@@ -1,14 +1,18 @@
-"""Examples of every kind as pictures: images, clips, sounds and text as data URIs that a page holds in itself."""
+"""Examples of every kind as pictures: images, clips, sounds, text, objects as data URIs that a page holds in itself."""
 
 import base64
+import functools
 import html
 import io
 import wave
 
+import jax
 import numpy as np
 from PIL import Image
 
 from sslx import errors, tokens
+from sslx.augment import to_float
+from sslx.methods.solid import pictures
 from sslx.report import figures
 
 SMALL, LARGE = 96, 128                   # pixels: smaller images are enlarged, larger ones reduced
@@ -55,9 +59,10 @@ def crisp(shape):
 
 
 def picture(key, x, tokenizer="bytes"):
-  """One example, or the member of one, of that kind (image, video, audio, text or depth) as a data URI."""
+  """One example of a Source of that key, or the member of one, as a data URI."""
   read = lambda ids: text(tokens.coder(tokenizer).decode(ids))
-  kinds = {"image": thumbnail, "video": film, "audio": sound, "text": read, "depth": depth}
+  solids = {k: functools.partial(solid, k) for k in ("voxels", "points")}
+  kinds = {"image": thumbnail, "video": film, "audio": sound, "text": read, "depth": depth, **solids}
   if key not in kinds:
     raise errors.UsageError(f"there is no picture of {key}: those of {', '.join(kinds)} are known")
   return kinds[key](x)
@@ -74,6 +79,16 @@ def captioned(shown):
   """base.Captioned -> [(data URI of an image, the lines below it)]."""
   return [(thumbnail(image), [clean(line) for line in own]) for image, own in zip(
       np.asarray(shown.images, np.float32), shown.lines, strict=True)]
+
+
+def solid(key, x):
+  """Voxels [D, H, W, 1] or points [M, 3] as they are seen from one side, the third axis up."""
+  return thumbnail(np.asarray(_rendered(key)(to_float(np.asarray(x)[None])))[0])
+
+
+@functools.cache
+def _rendered(key):
+  return jax.jit(functools.partial(pictures, key, size=SMALL))
 
 
 def film(clip):

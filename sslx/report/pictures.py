@@ -152,7 +152,7 @@ def filters(variables, most=64):
   kernels = [(jax.tree_util.keystr(path, simple=True, separator="/"), v) for path, v in leaves if jnp.ndim(v) == 4]
   kernels.sort(key=lambda kernel: not any(word in kernel[0].lower() for word in ("stem", "patch")))
   if not kernels:
-    raise errors.UsageError("the encoder has no convolution, so no filters that could be seen")
+    raise errors.UsageError("the encoder has no convolution of images, so no filters that could be seen")
   name, kernel = kernels[0]
   kernel = np.asarray(kernel, np.float32)
   kh, kw, c, k = kernel.shape

@@ -7,7 +7,8 @@ from sslx import checkpoint, errors, evaluate, log, paths
 PASSING = ("step", "loss", "grad_norm", "lr", *log.CLOCK, "online_accuracy", "knn", "rankme", "feature_std")
 KINDS = {  # key of the data: what an example is called, several, and the contender that sees them as they are
     key: {"one": one, "many": f"{one}s", "raw": evaluate.RAW[key]}
-    for key, one in (("image", "image"), ("text", "text"), ("audio", "recording"), ("video", "clip"))}
+    for key, one in (("image", "image"), ("text", "text"), ("audio", "recording"), ("video", "clip"),
+                     ("voxels", "object"), ("points", "object"))}
 
 
 def read(workdir):

@@ -1,5 +1,6 @@
 """The images of a data set that an encoder finds most like a given one: one HTML page."""
 
+import functools
 import os
 import pathlib
 import zipfile
@@ -8,7 +9,7 @@ import zlib
 import numpy as np
 
 from sslx import checkpoint, data as datasets, errors, evaluate, frozen, paths, report
-from sslx.data import decode
+from sslx.data import decode, solid
 from sslx.evaluate.knn import nearest
 from sslx.report import looks
 
@@ -16,43 +17,49 @@ SAMPLE = 8                   # images that are embedded again, to see whether an
 
 
 def write(workdir, images, *, data=None, split="train", index=None, k=12, step=None, out=None):
-  """Writes a page with the k nearest images, by cosine, to each of the image files, and returns its path.
+  """Writes a page with the k nearest examples, by cosine, to each of the files, and returns its path.
 
   Args:
     workdir, step: of the run whose encoder looks.
-    images: files.
+    images: files: images, or for an encoder of voxels or points .npy arrays.
     data, split: where to look; None is the run's own data.
     index: file that `sslx embed` wrote of that split, in place of embedding it now.
     out: the page; default: workdir/search.html.
 
   Raises:
-    errors.UsageError: no such file, an index of another set or encoder, an encoder that reads no images.
-    errors.RunError: a file that is no image, or a damaged one.
+    errors.UsageError: no such file, an index of another set or encoder, an encoder that reads text, audio or video.
+    errors.RunError: a file that is no image or array, or a damaged one.
   """
   out = report.place(paths.path(workdir) / "search.html" if out is None else out, "page")
   if k < 1:
     raise errors.UsageError(f"k is {k}; it must be at least 1")
   encoder = checkpoint.load_encoder(workdir, step=step)
-  if encoder.reads != "image":
-    raise errors.UsageError(f"the encoder in {workdir} reads {encoder.reads}; the search is for images")
-  queries = [opened(path) for path in images]
+  if encoder.reads not in ("image", "voxels", "points"):
+    raise errors.UsageError(f"the encoder in {workdir} reads {encoder.reads}; the search is for images, voxels and "
+                            "points")
+  queries = [opened(path, encoder) for path in images]
   source = frozen.load_data(encoder, data, split)
+  see = functools.partial(looks.picture, encoder.reads)
   x = evaluate.embed(encoder, queries)
   bank = embeddings(encoder, source) if index is None else stored(index, encoder, source)
   cosines, rows = nearest(x, bank, k)
-  found = source.batch(rows.reshape(-1))["image"].reshape(*rows.shape, *source.shape)
+  found = source.batch(rows.reshape(-1))[source.key].reshape(*rows.shape, *source.shape)
   report.save(out, "search.html.jinja", workdir=str(workdir), name=source.name, split=split, count=len(source),
               crisp=looks.crisp(source.shape), rows=[
-                  (os.path.basename(path), looks.thumbnail(query),
-                   [(looks.thumbnail(image), f"{cosine:.3f}", caption(source, row))
+                  (os.path.basename(path), see(query),
+                   [(see(image), f"{cosine:.3f}", caption(source, row))
                     for image, cosine, row in zip(*parts, strict=True)])
                   for path, query, *parts in zip(images, queries, found, cosines, rows, strict=True)])
   return out
 
 
-def opened(path):
-  """The pixels of an image file."""
+def opened(path, encoder):
+  """The pixels of an image file, or what a file of voxels or points holds, as the encoder needs it."""
   try:
+    if encoder.reads == "voxels":
+      return solid.grid(path, encoder.shape[0])
+    if encoder.reads == "points":
+      return solid.cloud(path, encoder.shape[0])
     return decode.decode(pathlib.Path(path).read_bytes())
   except OSError as e:
     raise errors.UsageError(f"cannot read {path}: {e.strerror or e}") from e
@@ -62,7 +69,7 @@ def opened(path):
 
 def embeddings(encoder, source):
   """The features [N, D] of a Source."""
-  return np.concatenate([evaluate.embed(encoder, part["image"]) for part in datasets.parts(source, frozen.IMAGES)])
+  return np.concatenate([evaluate.embed(encoder, part[source.key]) for part in datasets.parts(source, frozen.IMAGES)])
 
 
 def stored(path, encoder, source):
@@ -80,7 +87,7 @@ def stored(path, encoder, source):
   except (KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as e:   # or a lone .npy
     raise errors.UsageError(f"{path} is not what `sslx embed` writes: {errors.first_line(e)}") from e
   some = np.unique(np.linspace(0, len(source) - 1, SAMPLE).astype(int))
-  wanted = evaluate.embed(encoder, source.batch(some)["image"])
+  wanted = evaluate.embed(encoder, source.batch(some)[source.key])
   if bank.shape != (len(source), wanted.shape[1]):
     raise errors.UsageError(f"{path} holds embeddings {list(bank.shape)}; these data and this encoder need "
                             f"{[len(source), wanted.shape[1]]}: give the --data and --split that it is of")

@@ -68,7 +68,7 @@ def make(encoder, *, source="", weights="", strategy="linear", layer="", pool=""
     mixup, cutmix: alpha of the mix of pairs (Zhang et al., 2018; Yun et al., 2019), 0 for none; with both, each image
       gets one of the two.
     smoothing: of the labels.
-    reads: what the encoder does, image, text, audio or video; a run fills it in.
+    reads: what the encoder does, one of data.source.KEYS; a run fills it in.
     votes: whether an example's shares of votes are its target, their sum its weight in the mean over the batch, as
       data.votes has them; a run fills it in.
     aug: (key, image) -> view; each image is seen once a step. Other data are seen as they are, and unmixed.

@@ -32,6 +32,10 @@ def onto(config, source):
                               "configs/transfer/classify.py")
     c.method.reads = record.reads
     c.data.update({k: v for k, v in record.spec["config"]["data"].items() if k in datasets.OTHERS})
+    if record.reads == "voxels":
+      c.data.size = c.data.size or record.shape[0]
+    if record.reads == "points":
+      c.data.length = float(record.shape[0])
     return c.lock()
   resized = getattr(importlib.import_module(c.method.name), "RESIZED", False)
   if resized and c.data.size == 0 and record.shape[0] == record.shape[1]:

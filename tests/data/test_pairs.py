@@ -6,6 +6,7 @@ from PIL import Image
 from test_audio_files import put as write_wav
 
 from sslx import data, errors
+from sslx.data import solid
 
 
 @pytest.fixture
@@ -87,3 +88,20 @@ def test_wrong_files(tmp_path):
   (tmp_path / "train.jsonl").write_text("\n")
   with pytest.raises(errors.UsageError, match="is empty"):
     data.load(f"pairs:{tmp_path}")
+
+
+def test_points_and_voxels_are_members(tmp_path):
+  rng = np.random.default_rng(0)
+  for i in range(5):
+    np.save(tmp_path / f"p{i}.npy", rng.random((4 + i, 3)))
+    np.save(tmp_path / f"v{i}.npy", rng.random((2, 3, 2)) < 0.5)
+  put(tmp_path / "train.jsonl", [{"points": f"p{i}.npy", **({"voxels": f"v{i}.npy"} if i else {})} for i in range(3)])
+  put(tmp_path / "test.jsonl", [{"points": "p3.npy", "voxels": "v3.npy"}])
+  train, test = (data.load(f"pairs:{tmp_path}", split=s, key="points") for s in ("train", "test"))
+  assert train.key == "points" and train.shape == test.shape == (4, 3)
+  batch = train.batch(np.arange(3))
+  assert batch["voxels"].shape == (3, 2, 3, 2, 1) and not batch["voxels"][0].any() and batch["voxels"][1].any()
+  np.testing.assert_array_equal(batch["points"][1], solid.cloud(tmp_path / "p1.npy", 4))
+  np.save(tmp_path / "v3.npy", np.ones((2, 2, 2)))
+  with pytest.raises(errors.UsageError, match="v3.npy is .* they must be alike"):
+    data.load(f"pairs:{tmp_path}", split="test", key="points")

@@ -1,4 +1,4 @@
-"""Text, audio and video through an encoder: embedded, evaluated beside the raw data, refused where they do not fit."""
+"""Text, audio, video and objects through an encoder: embedded, evaluated beside the raw data, refused where unfit."""
 
 import flax.linen as nn
 import jax
@@ -9,7 +9,7 @@ from sslx import checkpoint, data, encoders, errors, evaluate
 from sslx.evaluate import raw
 from sslx.evaluate.embed import usual
 
-ALLOWED = {"text": np.int32, "audio": np.float32, "video": np.float32}
+ALLOWED = {"text": np.int32, **dict.fromkeys(("audio", "video", "voxels", "points"), np.float32)}
 
 
 class Reader(nn.Module):
@@ -34,7 +34,7 @@ def test_embedded_and_evaluated(key):
   assert (train.key, len(train), len(test)) == (key, 1437, 360)
   encoder = record(train)
   x = train.batch(np.arange(5))[key]
-  signal = x if key == "text" else x.astype(np.float32) / np.iinfo(x.dtype).max
+  signal = x if key in ("text", "points") else x.astype(np.float32) / np.iinfo(x.dtype).max
   want = encoder.module.apply(encoder.variables, signal)
   np.testing.assert_allclose(evaluate.embed(encoder, x, batch_size=3), want, atol=1e-5)
   found = evaluate.evaluate(encoder, (train, train.labels), (test, test.labels), protocols=("knn",),
@@ -51,6 +51,27 @@ def test_long_texts_go_through_few_at_once():
   for length, count in ((72, 256), (128, 256), (1024, 4), (4096, 1)):
     encoder = checkpoint.Encoder(None, None, (length,), {"data": {"key": "text"}})
     assert usual(encoder) == count
+
+
+def test_large_objects_go_through_few_at_once():
+  for key, shape, count in (("voxels", (16, 16, 16, 1), 256), ("voxels", (64, 64, 64, 1), 8), ("points", (512, 3), 256),
+                            ("points", (4096, 3), 32)):
+    assert usual(checkpoint.Encoder(None, None, shape, {"data": {"key": key}})) == count
+
+
+def test_objects_as_they_are():
+  rng = np.random.default_rng(0)
+  grids, sets = rng.random((3, 8, 6, 3, 1)), rng.normal(size=(3, 50, 3))
+  found = raw.pooled(grids).reshape(3, 4, 4, 3)
+  edges = [0, 1, 3, 4, 6]                                    # of four cells of six voxels
+  for i, j in np.ndindex(4, 4):
+    want = grids[:, 2 * i:2 * i + 2, edges[j]:edges[j + 1], :, 0].mean((1, 2))
+    np.testing.assert_allclose(found[:, i, j], want)
+  far = np.sort(np.sqrt((sets**2).sum(-1)), -1)
+  ranks = raw.distances(sets)
+  assert ranks.shape == (3, 32) and (np.diff(ranks) >= 0).all()
+  np.testing.assert_allclose(ranks[:, [0, -1]], far[:, [0, -1]])
+  np.testing.assert_allclose(raw.distances(sets), raw.distances(sets[:, rng.permutation(50)]))
 
 
 def test_counts_of_tokens():

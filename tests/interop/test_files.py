@@ -344,7 +344,9 @@ def test_pytorch_files(weights, tmp_path, capsys):
 @pytest.mark.parametrize(("key", "name", "options", "shape", "said"), [
     ("text", "text_ti", {"width": 8, "heads": 2, "depth": 1}, (12,), {"dtype": "int32", "tokens": "bytes"}),
     ("audio", "audio_resnet10", {"width": 4}, (4000,), {"dtype": "float32", "samples": "at 8000 Hz"}),
-    ("video", "frames_resnet10", {"width": 2, "stem": "small"}, (3, 8, 8, 3), {"layout": "NTHWC", "size": [8, 8]})])
+    ("video", "frames_resnet10", {"width": 2, "stem": "small"}, (3, 8, 8, 3), {"layout": "NTHWC", "size": [8, 8]}),
+    ("voxels", "voxel_resnet6", {"width": 2}, (8, 8, 8, 1), {"layout": "NDHWC", "size": [8, 8, 8]}),
+    ("points", "pointnet", {"width": 2}, (9, 3), {"points": "their mean at 0"})])
 def test_stablehlo_of_what_is_no_image(key, name, options, shape, said, tmp_path):
   pytest.importorskip("flatbuffers")
   module = encoders.make(name, **options)
