@@ -19,6 +19,7 @@ import numpy as np
 from pretext import PLAIN, many, sheet
 
 from sslx import checkpoint, config, data, evaluate, log, methods, train
+from sslx.methods import image_depth
 
 HERE = pathlib.Path(__file__).parent
 DIGITS = ["data.size=28", "encoder.name=resnet10", "encoder.width=16", "encoder.stem=small", "encoder.mean=0.13",
@@ -31,8 +32,9 @@ RUNS = {  # name: (config, data, its own options, what it is)
     "ambient": ("ambient_sound", "avmnist", [*DIGITS, "method.parts=4"], "ambient_sound: the cluster of the sound"),
     "depth_contrast": ("image_depth", "kitti", [*DRIVE, "method.depth.name=resnet10", "total_steps=200"],
                        "image_depth: an image finds its depth"),
-    "depth": ("image_depth", "kitti", [*DRIVE, "method.target=depth", "method.far=30000", "total_steps=300",
-                                       "batch_size=32"], "image_depth: the depth is drawn"),
+    "depth": ("image_depth", "kitti", [
+        *DRIVE, "method.target=depth", "method.far=30000", "method.reduce=4", "method.decoder=16", "total_steps=500",
+        "batch_size=32", "method.aug.scale=(1.0,1.0)"], "image_depth: the depth is drawn"),
 }
 PROBED = 5000                                                # training pairs whose labels probes see
 MEASURES = {"knn": "kNN", "linear": "linear probe"}
@@ -83,19 +85,23 @@ def restored(name, root, runs, seed, **options):
 
 
 def drawn(name, root, runs, seed):
-  """{metric: on held-out images}, beside the mean depth of each place of the training images."""
+  """{metric: on held-out images}, beside the mean log depth of each place of the training images."""
   c = configured(name, root, runs, seed)
   method, params, state = restored(name, root, runs, seed)
   test = load(c, "test")
   found = evaluate.pretext(method, params, state, test, batch_size=len(test))
-  truth = lambda s: load(c, s).batch(np.arange(len(load(c, s))))["depth"][..., 0].astype(float)
-  known = lambda d: (d > 0) & (d < c.method.far)
-  first, held = truth("train"), truth("test")
-  place = np.sum(np.log(np.maximum(first, 1)) * known(first), 0) / np.maximum(known(first).sum(0), 1)
-  both = known(held) & (known(first).sum(0) > 0)
-  away = np.where(both, place - np.log(np.maximum(held, 1)), 0)
-  return found | {"rmse_log_of_places": float(np.sqrt(np.sum(away**2) / both.sum())),
-                  "abs_rel_of_places": float(np.sum(np.abs(np.exp(away) - 1) * both) / both.sum())}
+
+  def truth(split):
+    source = load(c, split)
+    batch = source.batch(np.arange(len(source)))
+    views = jax.jit(method.views)(jax.random.key(0), {k: batch[k] for k in method.reads})
+    return map(np.asarray, image_depth.truth(views, c.method.reduce))
+  (first, known), (held, there) = truth("train"), truth("test")
+  place = np.sum(first * known, 0) / np.maximum(known.sum(0), 1)
+  there = there * (known.sum(0) > 0)
+  mean = lambda x: float(np.sum(x * there) / there.sum())
+  return found | {"rmse_log_of_places": mean((place - held) ** 2) ** 0.5,
+                  "abs_rel_of_places": mean(np.abs(np.exp(place - held) - 1))}
 
 
 def run(name, root, runs, seed):

@@ -53,24 +53,27 @@ def make(encoder, *, depth=encoders.options("resnet18", mean=(0.2,), std=(0.2,))
                          learnt=learnt, show=show)
 
 
+def size(x, reduce):
+  """(h, w) of the map that is drawn of images [B, H, W, C]."""
+  return -(-x.shape[1] // reduce), -(-x.shape[2] // reduce)
+
+
+def truth(views, reduce):
+  """(log depth [B, h, w, 1], 1.0 where it is known), at the size of the drawn map."""
+  small = lambda x: augment.resize(x, size(x, reduce))
+  known = small(views["known"])
+  log = small(views["log"] * views["known"]) / jnp.maximum(known, 1e-3) * jnp.log(DEEPEST)
+  return log, (known > 0.5).astype(log.dtype)
+
+
 def told(encoder, views, share, reduce, decoder):
   """The method that draws the logarithm of depth, less its mean so far, on the encoder's grid."""
   pretext.needs_grid(encoder, "image_depth")
   if reduce < 1:
     raise errors.UsageError(f"reduce is {reduce}: it must be 1 or more")
 
-  def size(x):
-    return -(-x.shape[1] // reduce), -(-x.shape[2] // reduce)
-
   def net(x):
-    return pretext.Painter(encoder, heads.Decoder((*size(x), 1), decoder))
-
-  def truth(views):
-    """(log depth [B, h, w, 1], 1.0 where it is known), at the size of the drawn map."""
-    small = lambda x: augment.resize(x, size(x))
-    known = small(views["known"])
-    log = small(views["log"] * views["known"]) / jnp.maximum(known, 1e-3) * jnp.log(DEEPEST)
-    return log, (known > 0.5).astype(log.dtype)
+    return pretext.Painter(encoder, heads.Decoder((*size(x, reduce), 1), decoder))
 
   def init(rng, batch):
     x = jax.eval_shape(views, rng, batch)["image"]
@@ -79,7 +82,7 @@ def told(encoder, views, share, reduce, decoder):
 
   def drawn(params, state, views, rng=None):
     out, stats = base.forward(net(views["image"]), params["net"], state["net"], views["image"], rng=rng)
-    log, known = truth(views)
+    log, known = truth(views, reduce)
     count = state["count"] + 1
     mean = state["mean"] + (words.share(log, known) - state["mean"]) / count            # over all batches so far
     state = {"net": stats, "mean": mean.astype(state["mean"].dtype), "count": count}
