@@ -33,6 +33,9 @@ RUNS = {  # name: (config, data, its own options, what it is)
     "contrast": ("video_contrast", "clips", [
         *CLIPS, "encoder.name=frames_resnet10", "encoder.width=16", "total_steps=200", "batch_size=128",
         "method.frames=1", "method.aug.scale=0.5,1.0"], "two frames of a clip attract"),
+    "frame": ("video_frame", "clips", [
+        *CLIPS, "encoder.name=frames_resnet10", "encoder.width=16", "total_steps=200", "batch_size=64",
+        "method.frames=3", "method.aug.scale=0.5,1.0"], "a frame finds the three around it"),
     "cuts": ("video_contrast", "clips", [*CLIPS, "total_steps=200", "batch_size=16"], "two cuts of a clip attract"),
     "order": ("temporal_order", "clips", [*CLIPS, "total_steps=300", "batch_size=64"], "are three frames in order"),
     "arrow": ("temporal_order", "clips", [*CLIPS, "total_steps=300", "batch_size=64", "method.task=arrow"],
@@ -179,7 +182,7 @@ def table(rows, drive, clips):
           "the best of ten tries in a cross-validation over the training clips' recordings; the others had none.", "",
           "| method | seeds | seconds | its task, held out | kNN | random | linear probe | random |",
           "|" + "---|" * 8]
-  for name in ("contrast", "cuts", "order", "arrow", "mae"):
+  for name in ("contrast", "frame", "cuts", "order", "arrow", "mae"):
     mine = [r for r in rows if r["name"] == name]
     if mine:
       task = next(k for k in ("top1", "order_accuracy", "arrow_accuracy", "r2") if k in mine[0]["task"])

@@ -11,6 +11,7 @@ folder when its config has changed.
 """
 
 import argparse
+import functools
 import json
 import pathlib
 import statistics
@@ -27,6 +28,30 @@ FIRST = "ResNet-10"                                          # of rows that do n
 MEASURES = ("one", "ten", "knn")
 ELSEWHERE = {"colorization": "digits are grey", "rotation": "a turned 6 is a 9, a 0, 1 or 8 itself",
              "super_resolution": "an image of 4x4 pixels is no digit"}             # in experiments/pretext.py
+PAIR = lambda measure, *path: lambda r: tuple(
+    functools.reduce(lambda d, k: d[k], path, r)[contender][measure] for contender in ("encoder", "random"))
+CLIPS = lambda r: (r["probes"]["encoder"][0]["knn"], statistics.fmean(v["knn"] for v in r["probes"]["random"]))
+SOLID = lambda tower: lambda r: tuple(r["probes"][tower]["one"][contender] for contender in ("encoder", "random"))
+OTHERS = [  # (page, data, measure, {method: the name of its runs there}, run -> (accuracy trained, at random))
+    ("pretext", "CIFAR-10", "linear probe", {m: m for m in (
+        "rotation", "colorization", "super_resolution", "context_encoder", "autoencoder", "patch_position", "jigsaw",
+        "transform")}, PAIR("linear", "downstream")),
+    ("masked", "CIFAR-10", "linear probe", {m: m for m in ("mae", "simmim", "data2vec", "ijepa", "ibot", "dinov2")},
+     PAIR("linear")),
+    ("text", "SST-2", "linear probe", {m: m for m in ("bert", "simcse", "text_denoising")}, PAIR("linear")),
+    ("audio", "spoken digits", "kNN", {"cola": "cola", "audio_restoration": "autoencoder", "audio_mae": "audio_mae"},
+     PAIR("knn")),
+    ("video", "clips of 8 actions", "kNN", {"video_contrast": "contrast", "video_frame": "frame",
+                                            "temporal_order": "order", "video_mae": "mae"}, CLIPS),
+    ("captions", "Flickr8k; CIFAR-10", "kNN", {"virtex": "virtex"}, PAIR("knn")),
+    ("cross_modal", "Flickr8k; CIFAR-10", "kNN", {"clip": "clip", "siglip": "siglip"}, PAIR("knn", "probes", "image")),
+    ("cross_modal", "AV-MNIST", "kNN", {"audio_visual": "contrast", "audio_visual, correspondence": "correspondence",
+                                        "ambient_sound": "ambient"}, PAIR("knn", "probes", "image")),
+    ("cross_modal", "KITTI", "R@10, depth of an image; random: chance", {"image_depth": "depth_contrast"}, lambda r: (
+        r["retrieval"]["image to depth"]["R@10"], r["retrieval"]["chance"]["image to depth"]["R@10"])),
+    ("solid", "ModelNet, 2 classes", "one label a class", {"voxels": "voxels"}, SOLID("voxels")),
+    ("solid", "ModelNet, 2 classes", "one label a class", {"points": "points", "image_points": "image_points"},
+     SOLID("points"))]
 NAMES = {"one": "one label a class", "ten": "ten labels a class", "knn": "kNN"}
 
 
@@ -98,8 +123,8 @@ def table(results, baselines):
            "methods that hide patches, width 96, depth 4, patches of 2, and 400 steps. Hyperparameters are those of",
            "configs/METHOD.py:digits. Seconds: the whole run, compilation and evaluation too. supcon and supervised",
            "train on all labels. A method whose gain over the random encoder of its kind and seed is within one",
-           "deviation of the seeds says so. kNN reads all labels: there raw pixels are hard to beat. Not here but in",
-           "[pretext.md](pretext.md), on larger images:", "", *(f"- {m}: {why}" for m, why in ELSEWHERE.items()), "",
+           "deviation of the seeds says so. kNN reads all labels: there raw pixels are hard to beat. Not here but",
+           "below:", "", *(f"- {m}: {why}" for m, why in ELSEWHERE.items()), "",
            "| method | encoder | seeds | one label a class | ten labels a class | kNN | feature deviation "
            "| effective rank | seconds |",
            "|" + "---|" * 9]
@@ -109,7 +134,32 @@ def table(results, baselines):
                  f"{r['seconds']:.0f} |")
   for name, r in baselines.items():
     lines.append(f"| *{name}* | | | {show(r['one'])} | {show(r['ten'])} | {show(r['knn'])} | | | |")
+  lines += ["", "## On data of their own", "",
+            "Each on its page, with what it was given and what else was measured; here one figure, mostly the accuracy",
+            "of frozen features in percent, beside the same encoder at random initialisation, seed by seed. What gpt",
+            "writes and frame_prediction draws is judged in [text](text.md) and [video](video.md), the depth that",
+            "image_depth draws in [cross_modal](cross_modal.md).", "",
+            "| method | page | data | measure | seeds | trained | random | gain | command |", "|" + "---|" * 9,
+            *elsewhere()]
   return "\n".join(lines) + "\n"
+
+
+def elsewhere():
+  """Lines of a table: what other experiments say of methods on data of their own, from their results."""
+  lines = []
+  for page, source, measure, named, pair in OTHERS:
+    file = HERE / "results" / f"{page}.json"
+    rows = json.loads(file.read_text())["runs"] if file.exists() else []
+    for method, name in named.items():
+      found = [pair(r) for r in rows if r.get("name", r.get("method", name)) == name]
+      if found:
+        gain = [100 * (a - b) for a, b in found]
+        spread = statistics.stdev(gain) if len(gain) > 1 else 0.0
+        short = " (within a deviation)" if statistics.fmean(gain) <= spread else ""
+        mean = lambda i, found=found: f"{100 * statistics.fmean(f[i] for f in found):.1f}"
+        lines.append(f"| {method}{short} | [{page}]({page}.md) | {source} | {measure} | {len(found)} | {mean(0)} | "
+                     f"{mean(1)} | {statistics.fmean(gain):+.1f} ± {spread:.1f} | `python experiments/{page}.py` |")
+  return lines
 
 
 def picture(results, baselines, path):
