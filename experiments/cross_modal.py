@@ -24,14 +24,15 @@ from sslx.methods import image_depth
 HERE = pathlib.Path(__file__).parent
 DIGITS = ["data.size=28", "encoder.name=resnet10", "encoder.width=16", "encoder.stem=small", "encoder.mean=0.13",
           "encoder.std=0.31", "method.aug.flip_p=0", "method.aug.scale=(0.6,1.0)", "total_steps=300"]
-DRIVE = ["data.size=0", "encoder.name=resnet10", "batch_size=64"]
+DRIVE = ["data.size=0", "encoder.name=resnet10", "encoder.width=16", "batch_size=64"]
 RUNS = {  # name: (config, data, its own options, what it is)
     "contrast": ("audio_visual", "avmnist", DIGITS, "audio_visual: an image finds its sound"),
     "correspondence": ("audio_visual", "avmnist", [*DIGITS, "method.target=correspondence"],
                        "audio_visual: do image and sound correspond"),
     "ambient": ("ambient_sound", "avmnist", [*DIGITS, "method.parts=4"], "ambient_sound: the cluster of the sound"),
-    "depth_contrast": ("image_depth", "kitti", [*DRIVE, "method.depth.name=resnet10", "total_steps=200"],
-                       "image_depth: an image finds its depth"),
+    "depth_contrast": ("image_depth", "kitti", [
+        *DRIVE, "method.depth.name=resnet10", "method.depth.width=16", "method.depth.mean=0.2", "method.depth.std=0.2",
+        "total_steps=300"], "image_depth: an image finds its depth"),
     "depth": ("image_depth", "kitti", [
         *DRIVE, "method.target=depth", "method.far=30000", "method.reduce=4", "method.decoder=16", "total_steps=500",
         "batch_size=32", "method.aug.scale=(1.0,1.0)"], "image_depth: the depth is drawn"),
