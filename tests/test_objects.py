@@ -61,7 +61,7 @@ def test_everything_once(root, tmp_path, name):
   page = (run / "report.html").read_text()
   assert page.count("data:image/png") > 20
   if name != "image_points":
-    assert {"voxels": "pooled voxels", "points": "sorted distances"}[kind] in page.lower()
+    assert {"voxels": "pooled voxels", "points": "sorted coordinates"}[kind] in page.lower()
     command("transfer", "--config", "configs/transfer/classify.py:digits", "--from", run, "--workdir",
             tmp_path / "task", f"--config.data.name={kind}:{root}/{kind}", "--strategy", "linear", *FEW)
     assert json.loads((tmp_path / "task" / "transfer.json").read_text())

@@ -75,12 +75,12 @@ def render(points, azimuth=30.0, elevation=30.0, *, size=32, axis=2, radius=1, t
 
 
 def places(grid):
-  """(points [..., D H W, 3] of the voxels of grids [..., D, H, W, C] in [0, 1], which are more than half full).
+  """(points [..., D H W, 3] of the voxels of grids [..., D, H, W, C] in [0, 1], which are more than a quarter full).
 
   Those that are full lie in the unit sphere.
   """
   sides, shape = grid.shape[-4:-1], grid.shape[:-4]
-  there = jnp.mean(grid, -1).reshape(*shape, -1) > 0.5
+  there = jnp.mean(grid, -1).reshape(*shape, -1) > 0.25
   at = jnp.stack([v.reshape(-1) for v in jnp.mgrid[:sides[0], :sides[1], :sides[2]]], -1).astype(float)
   at = at - (jnp.asarray(sides, float) - 1) / 2
   far = jnp.max(jnp.where(there, jnp.sqrt(jnp.sum(at**2, -1)), 0), -1)

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 from sslx.encoders import audio
 from sslx.evaluate.embed import checked, fit_of, fraction, prepared, reads, taken
 
-CELLS, RANKS = 4, 32                                        # along each side of a grid; of points
+CELLS, RANKS = 16, 16                                       # along each side of a grid; of points
 SIDE = 64                                                  # larger images are resized to this side, antialiased
 
 
@@ -68,14 +68,15 @@ def pooled(grids):
   return grids.reshape(len(grids), -1)
 
 
-def distances(points):
-  """Points [N, M, 3] -> their distances to the centre, sorted: RANKS quantiles."""
-  return np.quantile(np.linalg.norm(points, axis=-1), np.linspace(0, 1, RANKS), axis=-1).T
+def ranked(points):
+  """Points [N, M, 3] -> their x, y, z and distances to the centre, each sorted: RANKS quantiles, [N, 4 RANKS]."""
+  x = np.concatenate([points, np.linalg.norm(points, axis=-1, keepdims=True)], -1)
+  return np.moveaxis(np.quantile(x, np.linspace(0, 1, RANKS), axis=1), 0, -1).reshape(len(x), -1)
 
 
-FORMS = {"text": counts, "audio": log_mel, "video": mean_frame, "voxels": pooled, "points": distances}
+FORMS = {"text": counts, "audio": log_mel, "video": mean_frame, "voxels": pooled, "points": ranked}
 NAMES = {"image": "raw pixels", "text": "token counts", "audio": "log-mel spectrograms", "video": "mean frames",
-         "voxels": "pooled voxels", "points": "sorted distances"}
+         "voxels": "pooled voxels", "points": "sorted coordinates"}
 
 
 def principal(train_x, test_x, width):

@@ -104,7 +104,7 @@ def test_a_pixel_shows_the_nearest_point():
 
 def test_full_voxels_are_points():
   at, there = space.places(jnp.asarray(G))
-  full = np.argwhere(G[2, ..., 0] > 0.5) - 2.5
+  full = np.argwhere(G[2, ..., 0] > 0.25) - 2.5
   want = full / np.linalg.norm(full, axis=1).max()
   np.testing.assert_allclose(np.asarray(at[2])[np.asarray(there[2])], want, atol=1e-6)
 

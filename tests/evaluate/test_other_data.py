@@ -61,17 +61,16 @@ def test_large_objects_go_through_few_at_once():
 
 def test_objects_as_they_are():
   rng = np.random.default_rng(0)
-  grids, sets = rng.random((3, 8, 6, 3, 1)), rng.normal(size=(3, 50, 3))
-  found = raw.pooled(grids).reshape(3, 4, 4, 3)
-  edges = [0, 1, 3, 4, 6]                                    # of four cells of six voxels
-  for i, j in np.ndindex(4, 4):
+  grids, sets = rng.random((3, 32, 24, 3, 1)), rng.normal(size=(3, 46, 3))
+  found = raw.pooled(grids).reshape(3, 16, 16, 3)
+  edges = [n * 24 // 16 for n in range(17)]                  # of 16 cells of 24 voxels
+  for i, j in np.ndindex(16, 16):
     want = grids[:, 2 * i:2 * i + 2, edges[j]:edges[j + 1], :, 0].mean((1, 2))
     np.testing.assert_allclose(found[:, i, j], want)
-  far = np.sort(np.sqrt((sets**2).sum(-1)), -1)
-  ranks = raw.distances(sets)
-  assert ranks.shape == (3, 32) and (np.diff(ranks) >= 0).all()
-  np.testing.assert_allclose(ranks[:, [0, -1]], far[:, [0, -1]])
-  np.testing.assert_allclose(raw.distances(sets), raw.distances(sets[:, rng.permutation(50)]))
+  ranks = raw.ranked(sets).reshape(3, 4, 16)
+  np.testing.assert_allclose(ranks[:, :3], np.sort(sets, 1)[:, ::3].transpose(0, 2, 1))
+  np.testing.assert_allclose(ranks[:, 3], np.sort(np.sqrt((sets**2).sum(-1)))[:, ::3])
+  np.testing.assert_allclose(raw.ranked(sets[:, rng.permutation(46)]), raw.ranked(sets))
 
 
 def test_counts_of_tokens():
