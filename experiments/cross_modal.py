@@ -25,18 +25,28 @@ HERE = pathlib.Path(__file__).parent
 DIGITS = ["data.size=28", "encoder.name=resnet10", "encoder.width=16", "encoder.stem=small", "encoder.mean=0.13",
           "encoder.std=0.31", "method.aug.flip_p=0", "method.aug.scale=(0.6,1.0)", "total_steps=300"]
 DRIVE = ["data.size=0", "encoder.name=resnet10", "encoder.width=16", "batch_size=64"]
+VIT = ["encoder.name=vit_ti", "encoder.patch=8", "encoder.width=128", "encoder.depth=6", "encoder.heads=4",
+       "encoder.base=10.0", "encoder.pool=mean", "data.size=64"]
+CAPTIONS = [*VIT, "init={runs}/mae/seed{seed}", "data.tokenizer={runs}/words.json", "method.text.width=128",
+            "method.text.heads=4", "method.text.depth=1", "method.text.dropout=0.2", "optim.lr=5e-4", "total_steps=300"]
 RUNS = {  # name: (config, data, its own options, what it is)
-    "contrast": ("audio_visual", "avmnist", DIGITS, "audio_visual: an image finds its sound"),
-    "correspondence": ("audio_visual", "avmnist", [*DIGITS, "method.target=correspondence"],
+    "mae": ("mae:cifar10", "flickr8k", [*VIT, "data.limit=0", "total_epochs=0", "total_steps=4000", "batch_size=64"],
+            "mae of the same photographs, where clip and siglip start"),
+    "clip": ("clip:pairs", "flickr8k", CAPTIONS, "clip"),
+    "siglip": ("siglip:pairs", "flickr8k", CAPTIONS, "siglip"),
+    "contrast": ("audio_visual:pairs", "avmnist", DIGITS, "audio_visual: an image finds its sound"),
+    "correspondence": ("audio_visual:pairs", "avmnist", [*DIGITS, "method.target=correspondence"],
                        "audio_visual: do image and sound correspond"),
-    "ambient": ("ambient_sound", "avmnist", [*DIGITS, "method.parts=4"], "ambient_sound: the cluster of the sound"),
-    "depth_contrast": ("image_depth", "kitti", [
+    "ambient": ("ambient_sound:pairs", "avmnist", [*DIGITS, "method.parts=4"],
+                "ambient_sound: the cluster of the sound"),
+    "depth_contrast": ("image_depth:pairs", "kitti", [
         *DRIVE, "method.depth.name=resnet10", "method.depth.width=16", "method.depth.mean=0.2", "method.depth.std=0.2",
         "total_steps=300"], "image_depth: an image finds its depth"),
-    "depth": ("image_depth", "kitti", [
+    "depth": ("image_depth:pairs", "kitti", [
         *DRIVE, "method.target=depth", "method.far=30000", "method.reduce=4", "method.decoder=16", "total_steps=500",
         "batch_size=32", "method.aug.scale=(1.0,1.0)"], "image_depth: the depth is drawn"),
 }
+VOCAB = 1500                                                 # words of the captions
 PROBED = 5000                                                # training pairs whose labels probes see
 MEASURES = {"knn": "kNN", "linear": "linear probe"}
 
@@ -46,11 +56,11 @@ def workdir_of(runs, name, seed):
 
 
 def configured(name, root, runs, seed):
-  method, path, options, _ = RUNS[name]
-  return config.override(config.load(f"{HERE.parent}/configs/{method}.py:pairs"), [
-      "--config.online_probe=False", "--config.log.every=10", "--config.checkpoint.every=100",
+  file, path, options, _ = RUNS[name]
+  return config.override(config.load(f"{HERE.parent}/configs/{file.replace(':', '.py:')}"), [
+      "--config.online_probe=False", "--config.log.every=10", "--config.checkpoint.every=1000",
       f"--config.data.name=pairs:{pathlib.Path(root).resolve()}/{path}", f"--config.seed={seed}",
-      *(f"--config.{o}".format(runs=runs, seed=seed) for o in options)])
+      *(f"--config.{o}".format(runs=pathlib.Path(runs).resolve(), seed=seed) for o in options)])
 
 
 def load(c, split, key="image", limit=0):
@@ -58,12 +68,19 @@ def load(c, split, key="image", limit=0):
                    tokenizer=c.data.tokenizer, limit=limit)
 
 
-def probed(workdir, towers, c):
-  """{tower: {contender: {probe: accuracy}}} of the labels of held-out pairs: trained, and at random initialisation."""
+def cifar(root, split, limit=0):
+  return data.load(f"folder:{pathlib.Path(root).resolve()}/cifar10", split=split, size=64, limit=limit)
+
+
+def probed(workdir, towers, sets):
+  """{tower: {contender: {probe: accuracy}}} of held-out examples: of a tower as trained, and at random initialisation.
+
+  sets: tower -> the labelled Sources to learn from and to be judged on.
+  """
   out = {}
   for tower in towers:
     encoder = checkpoint.load_encoder(workdir if tower == "image" else workdir / "towers" / tower)
-    (x, y, _), (test_x, test_y, _) = (data.arrays(load(c, s, tower, n)) for s, n in (("train", PROBED), ("test", 2000)))
+    (x, y, _), (test_x, test_y, _) = map(data.arrays, sets(tower))
     out[tower] = {}
     for name, one in (("encoder", encoder), ("random", checkpoint.random_encoder(encoder))):
       z, test_z = evaluate.embed(one, x), evaluate.embed(one, test_x)
@@ -111,6 +128,12 @@ def run(name, root, runs, seed):
   out = workdir / "cross_modal.json"
   if out.exists():
     return json.loads(out.read_text())
+  words = pathlib.Path(runs).resolve() / "words.json"
+  if not words.exists():
+    words.parent.mkdir(parents=True, exist_ok=True)
+    data.learn_tokenizer(f"{root}/flickr8k", words, VOCAB, "words", pairs=True, lower=True)
+  if "{runs}/mae" in str(RUNS[name][2]):
+    run("mae", root, runs, seed)
   c = configured(name, root, runs, seed)
   train.train(c, workdir)
   rate = statistics.median(r["images_per_s"] for r in log.read(workdir / "metrics.jsonl") if "loss" in r)
@@ -119,9 +142,17 @@ def run(name, root, runs, seed):
   test = load(c, "test", limit=1000)
   result["task"] = evaluate.pretext(method, params, state, test, batch_size=min(len(test), 250))
   if RUNS[name][1] == "avmnist":
-    result["probes"] = probed(workdir, ("image", "audio") if c.method.name == "audio_visual" else ("image",), c)
+    towers = ("image", "audio") if c.method.name == "audio_visual" else ("image",)
+    result["probes"] = probed(workdir, towers, lambda tower: (
+        load(c, "train", tower, PROBED), load(c, "test", tower, 2000)))
+  if RUNS[name][1] == "flickr8k":
+    result["probes"] = probed(workdir, ("image",), lambda tower: (
+        cifar(root, "train", 10_000), cifar(root, "test", 2000)))
   if method.spaces:
     result["retrieval"] = evaluate.retrieval(checkpoint.spaces(workdir), test)
+  if name == "clip":
+    found = evaluate.zero_shot(checkpoint.spaces(workdir), cifar(root, "test"), c.data.tokenizer)
+    result["zero_shot"] = {k: found[k] for k in ("accuracy", "per_class")}
   if name == "depth":
     result["depth"] = drawn(name, root, runs, seed)
   checkpoint.write_json(out, result)
