@@ -68,8 +68,8 @@ def told(encoder, views, share, reduce, decoder):
   def truth(views):
     """(log depth [B, h, w, 1], 1.0 where it is known), at the size of the drawn map."""
     small = lambda x: augment.resize(x, size(x))
-    known = small(views["known"])
-    log = small(views["log"] * views["known"]) / jnp.maximum(known, 1e-3) * jnp.log(DEEPEST)
+    known = small(views["known"])                            # the logarithm is 0 where it is not: a mean by weight
+    log = small(views["log"]) / jnp.maximum(known, 1e-3) * jnp.log(DEEPEST)
     return log, (known > 0.5).astype(log.dtype)
 
   def init(rng, batch):

@@ -106,6 +106,15 @@ def test_unknown_depths_do_not_count_and_scale_is_forgiven():
   assert a == pytest.approx(float(b), rel=1e-4)
 
 
+def test_depth_beside_holes_is_that_of_what_is_known():
+  smaller = lambda key, image: augment.resize(image, (4, 4))
+  method = methods.make("image_depth", image_encoder(), target="depth", reduce=1, decoder=4, aug=smaller)
+  holes = RNG.random(PAIRS["depth"].shape) < 0.2
+  batch = PAIRS | {"depth": np.where(holes, 0, 5000).astype(np.uint16)}
+  _, metrics, new = measured(method, batch, *method.init(jax.random.key(0), batch))
+  assert new["mean"] == pytest.approx(np.log(5000), rel=1e-5) and metrics["rmse_log_of_mean"] < 1e-3
+
+
 def test_a_frame_is_none_of_the_clip_around_it(tmp_path):
   c = config.load("configs/video_frame.py:tiny")
   c.method.aug.update(scale=(1.0, 1.0), jitter_p=0.0, grayscale_p=0.0, flip_p=0.0)
