@@ -16,7 +16,7 @@ SIDE = 64                                                  # larger images are r
 
 def raw(examples, encoder):
   """Features [N, D], float32, of examples as `embed` takes them for the encoder, without one: see FORMS."""
-  if reads(encoder) == "image":
+  if reads(encoder) in ("image", "depth"):
     return pixels(examples, encoder.shape, fit_of(encoder))
   form = FORMS[reads(encoder)]
   if form is log_mel:
@@ -75,7 +75,7 @@ def distances(points):
 
 FORMS = {"text": counts, "audio": log_mel, "video": mean_frame, "voxels": pooled, "points": distances}
 NAMES = {"image": "raw pixels", "text": "token counts", "audio": "log-mel spectrograms", "video": "mean frames",
-         "voxels": "pooled voxels", "points": "sorted distances"}
+         "depth": "raw depth maps", "voxels": "pooled voxels", "points": "sorted distances"}
 
 
 def principal(train_x, test_x, width):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sslx import augment, checkpoint, config, data, encoders, errors, methods, train
+from sslx import augment, checkpoint, config, data, encoders, errors, frozen, methods, train
 from sslx.augment import spectrum
 from sslx.methods import ambient_sound
 
@@ -135,6 +135,8 @@ def test_a_frame_is_none_of_the_clip_around_it(tmp_path):
   assert image.reads == "image" and image.shape == (12, 12, 1)
   np.testing.assert_allclose(image.module.apply(image.variables, x[:, 0], train=False),
                              whole.module.apply(whole.variables, x[:, :1], train=False), atol=1e-6)
+  with pytest.raises(errors.UsageError, match="the encoder reads image, digits_video holds video"):
+    frozen.load_data(image, None, "test")
 
 
 def test_what_video_frame_and_audio_visual_cannot_take():
