@@ -63,6 +63,8 @@ def test_statistics_of_sound_against_numpy():
   halves = picture[:, :, :14, 0].reshape(3, 5, 2, 7)
   wanted = np.concatenate([halves.mean(-1), halves.std(-1)], 1).reshape(3, -1)
   np.testing.assert_allclose(ambient_sound.statistics(jnp.asarray(picture), 2), wanted, rtol=1e-5)
+  with pytest.raises(errors.UsageError, match="method.parts is 15: the spectrograms have 14 frames"):
+    ambient_sound.statistics(jnp.asarray(picture), 15)
 
 
 def test_clusters_are_those_of_k_means_over_the_stream():
