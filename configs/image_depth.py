@@ -13,8 +13,8 @@ from sslx.augment import recipes
 
 def get_config(arg="pairs"):
   c = presets.pairs(arg)
-  tower = ({"name": "resnet10", "width": 4, "stem": "small"} if arg == "tiny" else
-           {"name": "resnet18", "width": 32}) | {"mean": (0.2,), "std": (0.2,)}
+  tower = {"name": "depth_resnet10", "width": 4, "stem": "small"} if arg == "tiny" else {
+      "name": "depth_resnet18", "width": 32}
   c.method = methods.options("image_depth", depth=encoders.options(**tower), aug=recipes.options(
       "mae", scale=(0.5, 1.0), flip_p=0.0 if arg == "tiny" else 0.5, interpolation="bilinear"))
   if arg == "tiny":

@@ -40,8 +40,8 @@ RUNS = {  # name: (config, data, its own options, what it is)
     "ambient": ("ambient_sound:pairs", "avmnist", [*DIGITS, "method.parts=4"],
                 "ambient_sound: the cluster of the sound"),
     "depth_contrast": ("image_depth:pairs", "kitti", [
-        *DRIVE, "method.depth.name=resnet10", "method.depth.width=16", "method.depth.mean=0.2", "method.depth.std=0.2",
-        "total_steps=300"], "image_depth: an image finds its depth"),
+        *DRIVE, "method.depth.name=depth_resnet10", "method.depth.width=16", "method.aug.scale=(0.3,1.0)",
+        "total_steps=200"], "image_depth: an image finds its depth"),
     "depth": ("image_depth:pairs", "kitti", [
         *DRIVE, "method.target=depth", "method.far=30000", "method.reduce=4", "method.decoder=16", "total_steps=500",
         "batch_size=32", "method.aug.scale=(1.0,1.0)"], "image_depth: the depth is drawn"),

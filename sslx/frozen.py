@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.progress import TextColumn
 
-from sslx import checkpoint, data as datasets, evaluate as evaluation, inputs, log, paths, processes
+from sslx import checkpoint, data as datasets, errors, evaluate as evaluation, inputs, log, paths, processes
 from sslx.augment import recipes
 from sslx.evaluate import sets
 from sslx.evaluate.embed import usual
@@ -19,9 +19,11 @@ IMAGES = 1024                # on the host at once
 def load_data(encoder, name, split):
   """A split of the run's own data (name None), or of another set at the encoder's size."""
   config = ConfigDict(encoder.spec["config"])
-  if not name:
-    return inputs.load(config, split)
-  return sets.load(name, split, encoder.shape, encoder.reads, config.data)
+  source = sets.load(name, split, encoder.shape, encoder.reads, config.data) if name else inputs.load(config, split)
+  if source.key != encoder.reads:
+    raise errors.UsageError(f"the encoder reads {encoder.reads}, {source.name} holds {source.key}: give --data NAME of "
+                            f"what holds {encoder.reads}")
+  return source
 
 
 def evaluate(encoder, workdir, *, protocols, data=None, train=None, test=None, templates=None):

@@ -4,7 +4,7 @@
   pairs:PATH                    {train,test}.jsonl in the folder; train.jsonl by itself has test.jsonl beside it, too
 
   image   path of an image                text    a text, or a list of several that say the same
-  audio   path of a recording             depth   path of an image of one channel, 8 or 16 bits
+  audio   path of a recording             depth   path of an image of one channel, 16 bits, or 8, which count 257 each
   points  path of a .npy array [N, 3]     voxels  path of a .npy array [D, H, W]
   label   a class, by name or number
 
@@ -43,6 +43,8 @@ def load(path, split, *, key="image", size=0, fit="crop", length=0.0, rate=0, to
   """
   if key not in MEMBERS:
     raise errors.unknown("data.key", key, MEMBERS)
+  if length < 0 or rate < 0:
+    raise errors.UsageError(f"data.length is {length:g} and data.rate {rate:g}: give seconds and Hz, or 0")
   here, parts = files(path)
   first = records(parts["train"])
   held = next((parts[p] for p in (split, "test", "validation") if p in parts and p != "train"), None)
@@ -54,6 +56,8 @@ def load(path, split, *, key="image", size=0, fit="crop", length=0.0, rate=0, to
   if held is None:
     rows = [first[i] for i in source.split(len(first))[split != "train"]]
   found = [r for r in rows if key in r]
+  if lost := next((r[m] for r in found for m in r if m not in ("text", "label") and not (here / r[m]).exists()), None):
+    raise errors.UsageError(f"there is no {here / lost}, which the examples of {path} name")
   coder, texts = tokens.coder(tokenizer), [t for r in first for t in r.get("text", ())]
   longest = max((len(coder.encode(t.encode())) for t in texts), default=0)
   words = {"count": 1 if key == "text" else max((len(r.get("text", ())) for r in first), default=0),
@@ -173,6 +177,9 @@ def _image(path, size, fit):
 def _depth(path, size, fit):
   try:
     with Image.open(path) as opened:
+      if opened.mode == "P" or opened.mode.startswith("F"):
+        kind = "a palette" if opened.mode == "P" else "floats"
+        raise errors.UsageError(f"the depth map {path} has {kind}: it must be of one channel, 8 or 16 bits")
       if size:
         box = decode.window(opened.height, opened.width, (size, size), fit)
         opened = opened.resize((size, size), Image.Resampling.NEAREST, box)
@@ -181,7 +188,9 @@ def _depth(path, size, fit):
     raise errors.RunError(f"the depth map {path} is corrupt: {errors.first_line(e)}") from e
   if pixels.ndim != 2:
     raise errors.UsageError(f"the depth map {path} has {pixels.shape[-1]} channels: it must have one")
-  return pixels.astype(np.uint16)[..., None]
+  if pixels.max() > 65535 or pixels.min() < 0:
+    raise errors.UsageError(f"the depth map {path} goes from {pixels.min()} to {pixels.max()}: 16 bits end at 65535")
+  return (pixels.astype(np.uint16) * (257 if pixels.dtype == np.uint8 else 1))[..., None]
 
 
 def _solid(path, read, like):

@@ -8,7 +8,8 @@ last spatial map), "stage1" .. "stageN" [B, h, w, Di] and, where there are any, 
 
 Encoders of video (video_*.py) read clips [B, T, H, W, C]; their maps are [B, t, h, w, D], and "frames" [B, t, D] is one
 vector a time. Those of voxels (voxel_*.py) read grids [B, D, H, W, C], with maps [B, d, h, w, D]; pointnet.py reads
-points [B, M, 3] in the unit sphere, and its stages and tokens are [B, M, D], one vector a point.
+points [B, M, 3] in the unit sphere, and its stages and tokens are [B, M, D], one vector a point; depth_resnet.py reads
+depth maps [B, H, W, 1] in [0, 1].
 """
 
 import importlib

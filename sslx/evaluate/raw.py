@@ -16,7 +16,7 @@ SIDE = 64                                                  # larger images are r
 
 def raw(examples, encoder):
   """Features [N, D], float32, of examples as `embed` takes them for the encoder, without one: see FORMS."""
-  if reads(encoder) == "image":
+  if reads(encoder) in ("image", "depth"):
     return pixels(examples, encoder.shape, fit_of(encoder))
   form = FORMS[reads(encoder)]
   if form is log_mel:
@@ -76,7 +76,7 @@ def ranked(points):
 
 FORMS = {"text": counts, "audio": log_mel, "video": mean_frame, "voxels": pooled, "points": ranked}
 NAMES = {"image": "raw pixels", "text": "token counts", "audio": "log-mel spectrograms", "video": "mean frames",
-         "voxels": "pooled voxels", "points": "sorted coordinates"}
+         "depth": "raw depth maps", "voxels": "pooled voxels", "points": "sorted coordinates"}
 
 
 def principal(train_x, test_x, width):

@@ -51,11 +51,13 @@ def spaces_of(encoders, source):
   What is the same is embedded once; places: in which example, and as which of its texts, it is found first; holds:
   which examples have it. What is missing, all zeros, is left out.
   """
+  holding(source, encoders)
   seen, z, places = ({t: [] for t in encoders} for _ in range(3))                  # seen: (example, which content)
   known = {t: {} for t in encoders}
   for part in data.parts(source, PART):
     for tower, encoder in encoders.items():
       x = part[tower]
+      x = fitted(x, encoder.shape[0]) if tower == "text" else x
       texts = x.shape[1] if tower == "text" and x.ndim == 3 else 1
       x, new = x.reshape(-1, *x.shape[2:]) if tower == "text" and x.ndim == 3 else x, []
       for i in np.flatnonzero(x.reshape(len(x), -1).any(1)):
@@ -74,6 +76,18 @@ def spaces_of(encoders, source):
   holds = lambda t: scipy.sparse.csr_array((np.ones(len(seen[t]), np.int32), np.transpose(seen[t])),
                                            shape=(len(source), len(places[t])))
   return {t: (np.concatenate(z[t]), np.array(places[t]), holds(t)) for t in encoders}
+
+
+def fitted(text, length):
+  """Tokens [..., T] of any set, cut or filled to the length [..., length] that an encoder was trained on."""
+  return np.pad(text, ((0, 0),) * (text.ndim - 1) + ((0, max(0, length - text.shape[-1])),))[..., :length]
+
+
+def holding(source, members):
+  """A UsageError where the examples of a Source are without one of the members."""
+  there = source.batch(np.arange(1))
+  if missing := [m for m in members if m not in there]:
+    raise errors.UsageError(f"{source.name} has no {' and no '.join(missing)}, which the towers read")
 
 
 def retrieval(encoders, source, *, shown=SHOWN, seed=0):

@@ -6,10 +6,12 @@ from sslx import data, errors
 def load(name, split, shape, reads, like):
   """A split of another set as a Source, for an encoder of examples of `shape` that reads that key.
 
-  like: the data group of the run's config: images, voxels and points come to the encoder's size, all else as there.
+  like: the data group of the run's config: images, of point sets those that are drawn of them, voxels and points come
+    to the encoder's size, all else as there.
   """
-  own = {"size": shape[0]} if reads == "image" else {k: like[k] for k in ("size", *data.OTHERS) if k in like}
-  own |= {"voxels": {"size": shape[0]}, "points": {"length": shape[0]}}.get(reads, {})
+  own = {k: like[k] for k in ("size", *data.OTHERS) if k in like}
+  own |= {"image": {"size": shape[0], "key": "image"}, "voxels": {"size": shape[0]},
+          "points": {"length": shape[0]}}.get(reads, {})
   return data.load(name, split=split, dir=like["dir"], fit=like["fit"], on_error=like["on_error"], **own)
 
 

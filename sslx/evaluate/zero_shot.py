@@ -7,7 +7,7 @@ import numpy as np
 from sslx import data, errors, tokens
 from sslx.data.pairs import ids
 from sslx.evaluate.embed import embed
-from sslx.evaluate.retrieval import PART, unit
+from sslx.evaluate.retrieval import PART, holding, unit
 
 TEMPLATES = ("a photo of a {}.",)
 FROZEN = {"version": 1, "templates": list(TEMPLATES)}
@@ -23,6 +23,7 @@ def zero_shot(encoders, source, tokenizer, templates=TEMPLATES):
   if "text" not in encoders or other is None:
     raise errors.UsageError("zero-shot classification needs a tower of text; this run compares "
                             f"{' and '.join(encoders)}")
+  holding(source, (other,))
   if source.labels is None or not source.class_names:
     raise errors.UsageError("zero-shot classification needs labelled examples with the names of classes; "
                             f"{source.name} has none")

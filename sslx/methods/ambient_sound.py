@@ -17,6 +17,8 @@ CITE = """@inproceedings{owens2016ambient,
 def statistics(picture, parts):
   """Mean and deviation over time of each band of spectrograms [B, F, n, 1], in `parts` of it apart: [B, 2 F parts]."""
   x = picture[..., 0]
+  if parts > x.shape[-1]:
+    raise errors.UsageError(f"method.parts is {parts}: the spectrograms have {x.shape[-1]} frames")
   x = x[..., :x.shape[-1] // parts * parts].reshape(*x.shape[:2], parts, -1)            # [B, F, parts, n / parts]
   return jnp.concatenate([x.mean(-1), x.std(-1)], 1).reshape(len(x), -1)
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from sslx import augment, encoders, errors, heads, losses
 from sslx.augment import recipes
+from sslx.encoders.depth_resnet import LARGEST
 from sslx.methods import base, pretext, towers, words
 
 CITE = """@inproceedings{tian2020cmc,
@@ -13,17 +14,15 @@ CITE = """@inproceedings{tian2020cmc,
   author={Tian, Yonglong and Krishnan, Dilip and Isola, Phillip},
   booktitle={ECCV}, year={2020}}"""
 
-DEEPEST = 65535.0                                          # of a map of 16 bits
 
 
-def make(encoder, *, depth=encoders.options("resnet18", mean=(0.2,), std=(0.2,)), target="contrast", width=128,
+def make(encoder, *, depth=encoders.options("depth_resnet18"), target="contrast", width=128,
          temperature=0.07, far=0.0, share=0.5, reduce=2, decoder=32,
          aug=recipes.mae(scale=(0.5, 1.0), interpolation="bilinear")):
   """Image and depth on an image encoder. Examples without the one or the other do not count.
 
   Args:
-    depth: of contrast, the encoder of depth maps [B, H, W, 1], shares of the largest number: its name and options. It
-      is kept, too.
+    depth: of contrast, the encoder of depth maps: its name and options. It is kept, too.
     target: "contrast": an image finds its depth among all of the batch, and a depth its image; or "depth": a decoder on
       the encoder's grid draws the logarithm of the depth.
     width, temperature: of contrast, as in audio_visual.
@@ -38,7 +37,7 @@ def make(encoder, *, depth=encoders.options("resnet18", mean=(0.2,), std=(0.2,))
   def views(rng, batch):
     image, depth = augment.to_float(batch["image"]), batch["depth"]
     known = (depth > 0) & (depth < far) if far else depth > 0
-    log = jnp.where(known, jnp.log(jnp.maximum(depth.astype(float), 1)) / jnp.log(DEEPEST), 0)
+    log = jnp.where(known, jnp.log(jnp.maximum(depth.astype(float), 1)) / jnp.log(float(LARGEST)), 0)
     x = jnp.concatenate([image, augment.to_float(depth), log, known.astype(float)], -1)
     x = pretext.first_view(aug, rng, x)
     image, depth, log, known = jnp.split(x, [x.shape[-1] - 3, x.shape[-1] - 2, x.shape[-1] - 1], -1)
@@ -61,8 +60,8 @@ def size(x, reduce):
 def truth(views, reduce):
   """(log depth [B, h, w, 1], 1.0 where it is known), at the size of the drawn map."""
   small = lambda x: augment.resize(x, size(x, reduce))
-  known = small(views["known"])
-  log = small(views["log"] * views["known"]) / jnp.maximum(known, 1e-3) * jnp.log(DEEPEST)
+  known = small(views["known"])                              # the logarithm is 0 where it is not: a mean by weight
+  log = small(views["log"]) / jnp.maximum(known, 1e-3) * jnp.log(float(LARGEST))
   return log, (known > 0.5).astype(log.dtype)
 
 
@@ -83,8 +82,9 @@ def told(encoder, views, share, reduce, decoder):
   def drawn(params, state, views, rng=None):
     out, stats = base.forward(net(views["image"]), params["net"], state["net"], views["image"], rng=rng)
     log, known = truth(views, reduce)
-    count = state["count"] + 1
-    mean = state["mean"] + (words.share(log, known) - state["mean"]) / count            # over all batches so far
+    count = state["count"] + jnp.any(known > 0)
+    mean = words.share(log, known) - state["mean"]
+    mean = state["mean"] + jnp.where(known.sum() > 0, mean, 0) / jnp.maximum(count, 1)  # over all batches so far
     state = {"net": stats, "mean": mean.astype(state["mean"].dtype), "count": count}
     return out + mean, log, known, state
 

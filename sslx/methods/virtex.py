@@ -53,6 +53,8 @@ def make(encoder, *, width=256, depth=1, heads=4, dropout=0.1, backward=True, le
     raise errors.UsageError("virtex reads images: config.encoder is the image encoder")
   if length < 0 or beam < 1:
     raise errors.UsageError(f"method.length is {length}, method.beam {beam}: they must be 0 and 1 at least")
+  if width % heads:
+    raise errors.UsageError(f"method.width is {width}, method.heads {heads}: heads must divide the width")
   pretext.needs_grid(encoder, "virtex")
   coder = tokens.coder(tokenizer)
   directions = ("forward", "backward")[:1 + backward]

@@ -55,11 +55,9 @@ def write(workdir, images, *, data=None, split="train", index=None, k=12, step=N
 
 def opened(path, encoder):
   """The pixels of an image file, or what a file of voxels or points holds, as the encoder needs it."""
+  if encoder.reads != "image":
+    return {"voxels": solid.grid, "points": solid.cloud}[encoder.reads](path, encoder.shape[0])
   try:
-    if encoder.reads == "voxels":
-      return solid.grid(path, encoder.shape[0])
-    if encoder.reads == "points":
-      return solid.cloud(path, encoder.shape[0])
     return decode.decode(pathlib.Path(path).read_bytes())
   except OSError as e:
     raise errors.UsageError(f"cannot read {path}: {e.strerror or e}") from e

@@ -70,7 +70,8 @@ def test_one_file_is_split(folder):
 @pytest.mark.parametrize(("line", "message"), [
     ("[1]", "line 2: it must be a JSON object"), ('{"image": "0.png', "line 2: it must be a JSON object"),
     ('{"imgae": "0.png"}', "line 2: .*did you mean image"), ('{"image": 3}', "line 2: members are strings"),
-    ('{"image": "none.png"}', "none.png cannot be read: No such file"), ('{"image": "big.png"}', "set data.size")])
+    ('{"image": "none.png"}', "there is no .*none.png, which"),
+    ('{"image": "0.png", "points": "p.npy"}', "there is no .*p.npy, which"), ('{"image": "big.png"}', "set data.size")])
 def test_wrong_lines(folder, line, message):
   Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(folder / "big.png")
   with open(folder / "train.jsonl") as file:
@@ -105,3 +106,18 @@ def test_points_and_voxels_are_members(tmp_path):
   np.save(tmp_path / "v3.npy", np.ones((2, 2, 2)))
   with pytest.raises(errors.UsageError, match="v3.npy is .* they must be alike"):
     data.load(f"pairs:{tmp_path}", split="test", key="points")
+
+
+@pytest.mark.parametrize(("depth", "message"), [
+    (np.full((6, 8, 3), 9, np.uint8), "has 3 channels"), (np.full((6, 8), 2.5, np.float32), "has floats"),
+    (np.full((6, 8), 70_000, np.int32), "goes from 70000 to 70000: 16 bits end at 65535")])
+def test_depth_maps_that_are_none(folder, depth, message):
+  Image.fromarray(depth).save(folder / "d.tiff")
+  put(folder / "train.jsonl", [{"image": "0.png", "depth": "d.tiff"}])
+  with pytest.raises(errors.UsageError, match=message):
+    data.load(f"pairs:{folder}")
+  Image.fromarray(np.full((6, 8), 9, np.uint8)).convert("P").save(folder / "d.tiff")
+  with pytest.raises(errors.UsageError, match="has a palette"):
+    data.load(f"pairs:{folder}")
+  with pytest.raises(errors.UsageError, match="data.length is -1"):
+    data.load(f"pairs:{folder}", length=-1.0)

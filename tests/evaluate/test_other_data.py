@@ -4,9 +4,10 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from sslx import checkpoint, data, encoders, errors, evaluate
-from sslx.evaluate import raw
+from sslx.evaluate import raw, sets
 from sslx.evaluate.embed import usual
 
 ALLOWED = {"text": np.int32, **dict.fromkeys(("audio", "video", "voxels", "points"), np.float32)}
@@ -88,3 +89,22 @@ def test_raw_sound_is_what_the_encoder_sees():
   x = source.batch(np.arange(300))["audio"]
   found = raw.raw(x, checkpoint.of(module, {}, source))
   np.testing.assert_allclose(found, module.picture(x.astype(np.float32) / 32767).reshape(300, -1), atol=1e-5)
+
+
+def test_depth_maps_as_they_are():
+  set_ = data.load("digits_pairs", split="test", key="depth")
+  encoder = checkpoint.Encoder(None, None, set_.shape, {"data": {"key": "depth"}})
+  depth = set_.batch(np.arange(3))["depth"]
+  np.testing.assert_allclose(raw.raw(depth, encoder), depth.reshape(3, -1) / 65535, rtol=1e-6)
+
+
+def test_other_sets_are_read_as_the_runs_own(tmp_path):
+  like = {"dir": None, "fit": "crop", "on_error": "raise", "tokenizer": "bytes", "key": "", "length": 4.0, "size": 0}
+  for i in range(10):
+    np.save(tmp_path / f"{i}.npy", np.random.default_rng(i).random((6, 3)))
+  found = sets.load(f"points:{tmp_path}", "train", (8, 8, 1), "image", like)                # pictures of them
+  assert found.key == "image" and found.shape == (8, 8, 1) and found.batch(np.arange(2))["points"].shape == (2, 4, 3)
+  Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "0.png")
+  (tmp_path / "train.jsonl").write_text('{"image": "0.png", "text": "a b"}\n' * 5)
+  with pytest.raises(errors.UsageError, match="none.json"):  # the run's tokenizer, not bytes
+    sets.load(f"pairs:{tmp_path}", "train", (8, 8, 3), "image", like | {"tokenizer": str(tmp_path / "none.json")})

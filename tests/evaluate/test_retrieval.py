@@ -97,6 +97,19 @@ def test_nothing_to_compare():
   x["text"][:] = 0
   with pytest.raises(errors.UsageError, match="no example of given has text"):
     retrieval(towers(), set_)
+  with pytest.raises(errors.UsageError, match="given has no audio, which the towers read"):
+    retrieval(towers("audio"), set_)
+
+
+def test_texts_of_a_set_with_longer_or_shorter_ones():
+  set_, x = given()
+  found = retrieval(towers(), set_)
+  x["text"] = np.concatenate([x["text"], np.ones((N, 2, 2), np.int32) * x["text"].any(2, keepdims=True)], 2)
+  assert retrieval(towers(), set_) == found                  # cut
+  x["text"] = x["text"][..., :2]
+  short = retrieval(towers(), set_)
+  x["text"] = np.concatenate([x["text"], np.zeros((N, 2, 2), np.int32)], 2)
+  assert retrieval(towers(), set_) == short                  # filled
 
 
 def test_zero_shot_leaves_out_what_has_no_class():

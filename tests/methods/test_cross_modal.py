@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sslx import augment, checkpoint, config, data, encoders, errors, methods, train
+from sslx import augment, checkpoint, config, data, encoders, errors, frozen, methods, train
 from sslx.augment import spectrum
 from sslx.methods import ambient_sound
 
@@ -63,6 +63,8 @@ def test_statistics_of_sound_against_numpy():
   halves = picture[:, :, :14, 0].reshape(3, 5, 2, 7)
   wanted = np.concatenate([halves.mean(-1), halves.std(-1)], 1).reshape(3, -1)
   np.testing.assert_allclose(ambient_sound.statistics(jnp.asarray(picture), 2), wanted, rtol=1e-5)
+  with pytest.raises(errors.UsageError, match="method.parts is 15: the spectrograms have 14 frames"):
+    ambient_sound.statistics(jnp.asarray(picture), 15)
 
 
 def test_clusters_are_those_of_k_means_over_the_stream():
@@ -106,6 +108,15 @@ def test_unknown_depths_do_not_count_and_scale_is_forgiven():
   assert a == pytest.approx(float(b), rel=1e-4)
 
 
+def test_depth_beside_holes_is_that_of_what_is_known():
+  smaller = lambda key, image: augment.resize(image, (4, 4))
+  method = methods.make("image_depth", image_encoder(), target="depth", reduce=1, decoder=4, aug=smaller)
+  holes = RNG.random(PAIRS["depth"].shape) < 0.2
+  batch = PAIRS | {"depth": np.where(holes, 0, 5000).astype(np.uint16)}
+  _, metrics, new = measured(method, batch, *method.init(jax.random.key(0), batch))
+  assert new["mean"] == pytest.approx(np.log(5000), rel=1e-5) and metrics["rmse_log_of_mean"] < 1e-3
+
+
 def test_a_frame_is_none_of_the_clip_around_it(tmp_path):
   c = config.load("configs/video_frame.py:tiny")
   c.method.aug.update(scale=(1.0, 1.0), jitter_p=0.0, grayscale_p=0.0, flip_p=0.0)
@@ -126,6 +137,8 @@ def test_a_frame_is_none_of_the_clip_around_it(tmp_path):
   assert image.reads == "image" and image.shape == (12, 12, 1)
   np.testing.assert_allclose(image.module.apply(image.variables, x[:, 0], train=False),
                              whole.module.apply(whole.variables, x[:, :1], train=False), atol=1e-6)
+  with pytest.raises(errors.UsageError, match="the encoder reads image, digits_video holds video"):
+    frozen.load_data(image, None, "test")
 
 
 def test_what_video_frame_and_audio_visual_cannot_take():

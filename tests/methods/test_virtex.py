@@ -224,3 +224,8 @@ def test_wrong_use(run):
     make(beam=0)
   with pytest.raises(errors.UsageError, match="captions need images with texts"):
     frozen.evaluate(checkpoint.load_encoder(run), run, protocols=("captions",), data="digits")
+
+
+def test_heads_that_do_not_divide_the_width():
+  with pytest.raises(errors.UsageError, match="method.width is 16, method.heads 3"):
+    methods.make("virtex", encoders.make("resnet10", width=4), width=16, heads=3)
