@@ -13,6 +13,7 @@ import argparse
 import json
 import pathlib
 import statistics
+import textwrap
 
 import jax
 import numpy as np
@@ -185,10 +186,14 @@ def table(rows):
          "R@k: how often one that belongs is among the k most similar; the last column that of a random order.",
          "Flickr8k: 800 images to learn from, 200 held out, five captions each. AV-MNIST: 1,000 pairs, where a",
          "recording belongs to one image, or a few, and another of the same digit is wrong. KITTI: the last 60 of",
-         "340 frames of drive 00.", "",
+         "340 frames of drive 00. clip and siglip start from a ViT that mae has trained on the same 800 photographs.",
+         "Beside clip's R@10 from text to image a kernel ridge regression from histograms of colours and of gradients",
+         "to TF-IDF has 27.5. Options were chosen on these held-out pairs, on seed 0.", "",
          "| method | way | seeds | R@1 | R@5 | R@10 | R@10 by chance |", "|" + "---|" * 7]
   for name in RUNS:
     out += recalls(rows, name)
+  if "clip" in names:
+    out += ["", "![](cross_modal_clip.png)", "", "Held-out captions and what they find by CLIP of seed 0."]
   out += ["", "## What the towers have learnt", "",
           f"Labels that no run saw: AV-MNIST's digits, {PROBED:,} pairs for the probes and 2,000 held out;",
           "CIFAR-10's classes for image towers of Flickr8k, 10,000 and 2,000 images, enlarged to 64 pixels.", "",
@@ -231,6 +236,31 @@ def pictures(root, runs, count=6):
     batch = test.batch(np.linspace(0, len(test) - 1, count).astype(int))
     shown = method.show(params, state, jax.jit(method.views)(jax.random.key(0), {k: batch[k] for k in method.reads}))
     sheet(list(shown.items()), HERE / "results" / "cross_modal_depth.png")
+  done = workdir_of(runs, "clip", 0) / "cross_modal.json"
+  if done.exists():
+    found = json.loads(done.read_text())["retrieval"]["examples"]["text to image"]
+    retrieved(found, load(configured("clip", root, runs, 0), "test"), root, HERE / "results" / "cross_modal_clip.png")
+
+
+def retrieved(found, test, root, out):
+  """A picture of held-out captions, and the images that they find, in green where it is their own."""
+  import matplotlib
+  matplotlib.use("Agg")
+  import matplotlib.pyplot as plt
+  lines = (pathlib.Path(root) / "flickr8k" / "test.jsonl").read_text().splitlines()
+  figure, axes = plt.subplots(len(found), 1 + len(found[0]["best"]), figsize=(9, 1.25 * len(found)),
+                              width_ratios=[2.4] + [1] * len(found[0]["best"]), layout="constrained")
+  for ax, one in zip(axes, found, strict=True):
+    text = json.loads(lines[one["query"]["index"]])["text"][one["query"]["text"]]
+    ax[0].text(0, 0.5, "\n".join(textwrap.wrap(text, 34)), va="center", fontsize=8)
+    for cell, image in zip(ax[1:], one["best"], strict=True):
+      cell.imshow(test[image["index"]]["image"], interpolation="nearest")
+      if image["right"]:
+        cell.add_patch(plt.Rectangle((0, 0), 1, 1, transform=cell.transAxes, fill=False, color="#22aa44", linewidth=6))
+    for cell in ax:
+      cell.set_axis_off()
+  figure.savefig(out, dpi=100)
+  plt.close(figure)
 
 
 def collect(root, runs):

@@ -116,7 +116,7 @@ def test_depth_maps_that_are_none(folder, depth, message):
   put(folder / "train.jsonl", [{"image": "0.png", "depth": "d.tiff"}])
   with pytest.raises(errors.UsageError, match=message):
     data.load(f"pairs:{folder}")
-  Image.fromarray(np.full((6, 8), 9, np.uint8)).save(folder / "d.tiff")                     # shares of the largest number
+  Image.fromarray(np.full((6, 8), 9, np.uint8)).save(folder / "d.tiff")                     # shares of the largest
   assert data.load(f"pairs:{folder}")[0]["depth"].max() == 9 * 257
   Image.fromarray(np.full((6, 8), 9, np.uint8)).convert("P").save(folder / "d.tiff")
   with pytest.raises(errors.UsageError, match="has a palette"):
