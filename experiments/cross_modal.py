@@ -20,6 +20,7 @@ import numpy as np
 from pretext import PLAIN, many, sheet
 
 from sslx import checkpoint, config, data, evaluate, log, methods, train
+from sslx.evaluate.retrieval import recall
 from sslx.methods import image_depth
 
 HERE = pathlib.Path(__file__).parent
@@ -161,6 +162,39 @@ def run(name, root, runs, seed):
 
 
 
+def described(images):
+  """Images [N, 64, 64, 3] uint8 -> histograms of colours in 2x2 places and of gradients in 8x8, roots of shares."""
+  bins = (images // 64).astype(int) @ (16, 4, 1)                                        # [N, 64, 64]
+  colours = [(bins == b).reshape(-1, 2, 32, 2, 32).mean((2, 4)) for b in range(64)]
+  dy, dx = np.gradient(images.mean(-1), axis=(1, 2))
+  angle, size = (np.arctan2(dy, dx) % np.pi * 9 / np.pi).astype(int) % 9, np.hypot(dy, dx)
+  edges = np.stack([(size * (angle == a)).reshape(-1, 8, 8, 8, 8).sum((2, 4)) for a in range(9)])
+  edges = edges / np.maximum(edges.sum(0), 1)
+  return np.sqrt(np.concatenate([np.moveaxis(np.stack(colours), 0, -1).reshape(len(images), -1),
+                                 np.moveaxis(edges, 0, -1).reshape(len(images), -1) / 4], 1))
+
+
+def ridge(root):
+  """{"R@k"} of held-out texts to images by kernel ridge regression from `described` to TF-IDF, its best penalty."""
+  from sklearn.feature_extraction.text import TfidfVectorizer
+  from sklearn.kernel_ridge import KernelRidge
+  texts = {s: [json.loads(line)["text"] for line in (pathlib.Path(root) / "flickr8k" / f"{s}.jsonl").read_text()
+               .splitlines()] for s in ("train", "test")}
+  source = {s: data.load(f"pairs:{pathlib.Path(root).resolve()}/flickr8k", split=s, size=64) for s in texts}
+  x = {s: described(v.batch(np.arange(len(v)))["image"]) for s, v in source.items()}
+  words = TfidfVectorizer(min_df=2).fit(sum(texts["train"], []))
+  y = np.stack([np.asarray(words.transform(t).mean(0))[0] for t in texts["train"]])
+  queries, owner = words.transform(sum(texts["test"], [])).toarray(), np.repeat(np.arange(200), 5)
+  found = []
+  for penalty in (0.01, 0.03, 0.1, 0.3, 1.0):
+    for gamma in (0.5, 1.0, 2.0, 4.0):
+      model = KernelRidge(alpha=penalty, kernel="rbf", gamma=gamma / x["train"].var(0).sum())
+      z = model.fit(x["train"], y - y.mean(0)).predict(x["test"])
+      z /= np.linalg.norm(z, axis=1, keepdims=True)
+      found.append(recall(queries @ z.T, owner[:, None] == np.arange(200)))
+  return max(found, key=lambda r: r["R@10"])
+
+
 def percent(values):
   return many([100 * v for v in values], "{:.1f}", ".1f")
 
@@ -175,7 +209,7 @@ def recalls(rows, name):
   return out
 
 
-def table(rows):
+def table(rows, beside):
   """The results as Markdown."""
   names = {r["name"] for r in rows}
   seconds = lambda n: f"{statistics.fmean(r['seconds'] for r in rows if r['name'] == n):.0f}"
@@ -187,11 +221,13 @@ def table(rows):
          "Flickr8k: 800 images to learn from, 200 held out, five captions each. AV-MNIST: 1,000 pairs, where a",
          "recording belongs to one image, or a few, and another of the same digit is wrong. KITTI: the last 60 of",
          "340 frames of drive 00. clip and siglip start from a ViT that mae has trained on the same 800 photographs.",
-         "Beside clip's R@10 from text to image a kernel ridge regression from histograms of colours and of gradients",
-         "to TF-IDF has 27.5. Options were chosen on these held-out pairs, on seed 0.", "",
+         "Options were chosen on these held-out pairs, on seed 0. *Ridge* is kernel ridge regression from histograms",
+         "of colours and of gradients to TF-IDF, at the penalty and width that are best for these very pairs.", "",
          "| method | way | seeds | R@1 | R@5 | R@10 | R@10 by chance |", "|" + "---|" * 7]
   for name in RUNS:
     out += recalls(rows, name)
+  if beside:
+    out.append(f"| *ridge* | text to image | | {' | '.join(f'{100 * beside[k]:.1f}' for k in beside)} | 5.0 |")
   if "clip" in names:
     out += ["", "![](cross_modal_clip.png)", "", "Held-out captions and what they find by CLIP of seed 0."]
   out += ["", "## What the towers have learnt", "",
@@ -269,10 +305,12 @@ def collect(root, runs):
   rows = [json.loads(f.read_text()) for f in found]
   if not rows:
     raise SystemExit(f"no finished run in {runs}")
+  beside = ridge(root) if "clip" in {r["name"] for r in rows} else {}
   checkpoint.write_json(HERE / "results" / "cross_modal.json", {
-      "options": {k: v[2] for k, v in RUNS.items()}, "runs": rows})
-  checkpoint.write_text(HERE / "results" / "cross_modal.md", table(rows))
-  print(table(rows))
+      "options": {k: v[2] for k, v in RUNS.items()}, "runs": rows, "ridge": beside})
+  text = table(rows, beside)
+  checkpoint.write_text(HERE / "results" / "cross_modal.md", text)
+  print(text)
   pictures(root, runs)
 
 
