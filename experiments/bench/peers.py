@@ -6,10 +6,10 @@
   python experiments/bench/peers.py --data $DATA/cifar10 --smoke             # every row in little, nothing is written
   python experiments/bench/peers.py --table                 # the page again, from the figures there are
 
-A ratio is sslx's speed over the peer's in two turns of one round (turns.py): the median of the rounds, the least and the
-most. sslx runs as `sslx pretrain` does on a CPU: a simulated device a core, memory that is kept. PyTorch
-runs with a thread a core and, where it reads files, a loading process a core. $DATA/cifar10 holds train/CLASS/N.jpg.
-Results go to experiments/results/peers.{json,md,png}, row by row. rows.py says what the rows are.
+A ratio is sslx's speed over the peer's in two turns of one round (turns.py): the median of the rounds, the least and
+the most. sslx runs as `sslx pretrain` does on a CPU: a simulated device a core, memory that is kept. PyTorch runs with
+a thread a core and, where it reads files, a loading process a core. $DATA/cifar10 holds train/CLASS/N.jpg. Results go
+to experiments/results/peers.{json,md,png}, row by row. rows.py says what the rows are.
 """
 
 import argparse

@@ -5,7 +5,6 @@ one size through the network together, as its authors do. Both read JPEG files i
 """
 
 import argparse
-import copy
 import functools
 
 import numpy as np
@@ -66,9 +65,12 @@ def dino(args):
   from lightly.loss import DINOLoss
   from lightly.models.modules.heads import DINOProjectionHead
   from lightly.transforms import DINOTransform
-  vit = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=4, num_classes=0, dynamic_img_size=True)
-  student = torch.nn.Sequential(vit, DINOProjectionHead(vit.embed_dim, 2048, 256, args.prototypes, freeze_last_layer=0))
-  teacher, loss = copy.deepcopy(student).requires_grad_(False), DINOLoss(args.prototypes, teacher_temp=0.04)
+
+  def network():
+    vit = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=4, num_classes=0, dynamic_img_size=True)
+    return torch.nn.Sequential(vit, DINOProjectionHead(vit.embed_dim, 2048, 256, args.prototypes))
+  student, teacher, loss = network(), network().requires_grad_(False), DINOLoss(args.prototypes, teacher_temp=0.04)
+  teacher.load_state_dict(student.state_dict())
   tx = torch.optim.AdamW(student.parameters(), 1e-3, weight_decay=0.05)
 
   def step(views):
