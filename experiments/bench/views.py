@@ -4,8 +4,8 @@
   python experiments/bench/views.py                    # about 6 minutes on 2 cores; leave the machine to it
   python experiments/bench/views.py --contenders sslx  # some of them, nothing is written
 
-Every contender gets the same photos (scikit-learn's two, cut to pieces) and is a process that waits for its turn; a
-figure is the median over turns, after one that warms up. sslx takes batches of bytes from the host and runs the jitted
+Every contender gets the same photos (scikit-learn's two, cut to pieces) and takes turns (turns.py); a figure is the
+median of them. sslx takes batches of bytes from the host and runs the jitted
 recipe on all cores; torchvision runs in a DataLoader with a worker a core, on tensors of bytes and on PIL images;
 kornia takes batches. One image counts once, however many views are made of it. The results go to
 experiments/results/views.{json,md}.
@@ -16,12 +16,12 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
 import numpy as np
+import turns
 
 HERE = pathlib.Path(__file__).parents[1]
 VIEWS = {"simclr": "SimCLR pair", "dino": "DINO 2 + 6", "rand_augment": "RandAugment, one view"}
@@ -44,54 +44,45 @@ def photos(side, number=256):
 
 
 def serve(recipe, side, path, seconds):
-  """Answers each line of the input with the images/s of a round, as experiments/peers/views_torch.py does."""
+  """The contender sslx."""
   import jax
 
+  from sslx import mesh
   from sslx.augment import recipes
   images, batch = np.load(path), BATCH[side]
   options = {"small": 6, "small_size": SMALL[side], "interpolation": "bilinear"} if recipe == "dino" else {}
   aug = recipes.make(recipe, size=side, **options)
-  number, key = 1 if recipe == "rand_augment" else 2, jax.random.key(0)
+  number, key, over = 1 if recipe == "rand_augment" else 2, jax.random.key(0), mesh.arranged(jax.devices())
   f = jax.jit(lambda key, n, x: recipes.views(aug, jax.random.fold_in(key, n), x, number=number))
-  for _ in sys.stdin:
+
+  def turn():
     start, done = time.perf_counter(), 0
     while time.perf_counter() - start < seconds or done < 2:
       at = np.arange(done * batch, (done + 1) * batch) % len(images)
-      jax.block_until_ready(f(key, done, images[at]))
+      jax.block_until_ready(f(key, done, mesh.place({"image": images[at]}, over)["image"]))
       done += 1
-    print(done * batch / (time.perf_counter() - start), flush=True)
+    return {"work": done * batch}
+  turns.serve(turn, batch=batch)
+
+
+def command(name, recipe, side, path, seconds, python):
+  """What starts a contender."""
+  case = ["--recipe", recipe, "--side", side, "--input", path, "--seconds", seconds]
+  if name == "sslx":
+    return [sys.executable, __file__, "--serve", *case]
+  case += ["--small", SMALL[side], "--batch", BATCH[side]]
+  return [python, HERE / "peers/views_torch.py", *case, "--library", name]
 
 
 def compete(recipe, side, contenders, python, rounds, seconds):
   """{contender: [images/s, one a turn]}."""
-  found = {name: [] for name in contenders}
   with tempfile.TemporaryDirectory() as folder:
     path = f"{folder}/images.npy"
     np.save(path, photos(SOURCE[side]))
-    case = ["--recipe", recipe, "--side", str(side), "--images", path, "--seconds", str(seconds)]
-    peer = [str(python), str(HERE / "peers/views_torch.py"), *case, "--small", str(SMALL[side]),
-            "--batch", str(BATCH[side]), "--library"]
-    running = {name: subprocess.Popen([sys.executable, __file__, "--serve", *case] if name == "sslx" else [*peer, name],
-                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for name in contenders}
-    try:
-      for n in range(rounds + 1):                          # the first turn warms up
-        for name, process in running.items():
-          line = ""
-          if process.poll() is None:
-            process.stdin.write("go\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-          if not line:
-            raise SystemExit(f"{name} stopped in {recipe} at {side} pixels; its message is above. Without the peers: "
-                             "--contenders sslx; their environment: make bench-peers")
-          if n:
-            found[name].append(float(line))
-    finally:
-      for process in running.values():
-        process.terminate()
-        process.wait()
-  print(f"{recipe} at {side}: " + ", ".join(f"{k} {statistics.median(v):.0f}" for k, v in found.items()) + " images/s",
-        file=sys.stderr, flush=True)
+    found = turns.compete({c: (command(c, recipe, side, path, seconds, python), {}) for c in contenders}, rounds)
+  found = {name: turns.rates(f) for name, f in found.items()}
+  turns.tell(f"{recipe} at {side}: " + ", ".join(f"{k} {statistics.median(v):.0f}" for k, v in found.items())
+             + " images/s")
   return found
 
 
@@ -121,20 +112,18 @@ def main():
   p.add_argument("--recipe", choices=VIEWS, help="this one alone")
   p.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
   p.add_argument("--side", type=int, help=argparse.SUPPRESS)
-  p.add_argument("--images", help=argparse.SUPPRESS)
+  p.add_argument("--input", help=argparse.SUPPRESS)
   args = p.parse_args()
   if args.serve:
-    serve(args.recipe, args.side, args.images, args.seconds)
+    serve(args.recipe, args.side, args.input, args.seconds)
     return
-  if set(args.contenders) != {"sslx"} and not pathlib.Path(args.python).exists():
-    raise SystemExit(f"no Python at {args.python}: make bench-peers, or --contenders sslx")
+  if set(args.contenders) != {"sslx"}:
+    versions = turns.versions(args.python, ("torchvision", "kornia"))
   chosen = [(r, s) for r, s in CASES if s in args.sides and args.recipe in (None, r)]
   cases = [{"recipe": r, "side": s,
             "images_per_s": compete(r, s, args.contenders, args.python, args.rounds, args.seconds)} for r, s in chosen]
   if set(args.contenders) == set(CONTENDERS) and chosen == CASES:
     import jax
-    ask = "from importlib.metadata import version as v; print(*(f'{n} {v(n)}' for n in ('torchvision', 'kornia')))"
-    versions = subprocess.run([args.python, "-c", ask], text=True, stdout=subprocess.PIPE, check=True).stdout.strip()
     found = {"machine": {"cores": os.cpu_count(), "jax": jax.__version__, "peers": versions}, "cases": cases}
     (HERE / "results/views.json").write_text(json.dumps(found, indent=2) + "\n")
     (HERE / "results/views.md").write_text(page(found["machine"], cases))

@@ -5,11 +5,11 @@
   python experiments/bench/vit.py --races parts    # sslx alone; nothing is written
 
 A step is forward, backward and AdamW's update at 32 pixels, batch 128, float32, with class token and learned positions.
-Every contender is a process that waits for its turn; turns go round, the first one warms up, and a ratio is that of two
-turns of one round: median, least and most of the rounds. timm has a thread a core and its fused attention. sslx runs as
-README has it for CPUs: a simulated device a core, and glibc keeps memory, in large pages. What each of these is worth,
-and the form of sslx/encoders/attention.py, is measured by doing without, at batch 32. MAE hides 75 % from the encoder;
-its decoder has two blocks of width 96. The results go to experiments/results/vit.{json,md}.
+Contenders take turns (turns.py); a ratio is that of two turns of one round: median, least and most of the rounds. timm
+has a thread a core and its fused attention. sslx runs as README has it for CPUs: a simulated device a core, and glibc
+keeps memory, in large pages. What each of these is worth, and the form of sslx/encoders/attention.py, is measured by
+doing without, at batch 32. MAE hides 75 % from the encoder; its decoder has two blocks of width 96. The results go to
+experiments/results/vit.{json,md}.
 """
 
 import argparse
@@ -17,17 +17,16 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
-import time
 
 import numpy as np
+import turns
 
 HERE = pathlib.Path(__file__).parents[1]
 DEVICES = f"--xla_force_host_platform_device_count={os.cpu_count()}"
 LARGE = "glibc.malloc.hugetlb=1"
 KEPT = f"{LARGE}:glibc.malloc.arena_max=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=100000000000"
-SIDE, PATCH, DECODER = 32, 4, (96, 2, 4)
+SIDE, PATCH, DECODER, SQUARE = 32, 4, (96, 2, 4), 2048
 OURS = {  # name: (model, JAX's own attention, XLA_FLAGS, GLIBC_TUNABLES)
     "sslx": ("vit", False, DEVICES, KEPT), "mae": ("mae", False, DEVICES, KEPT),
     "product": ("product", False, "", KEPT)}
@@ -42,17 +41,23 @@ RACES = {  # name: (contenders, batch)
     "parts": (("sslx", *PARTS), 32)}
 
 
-def stepper(batch, model, plain):
-  """step() of a model, as `sslx pretrain` runs it: over all devices."""
+def turn_of(model, batch, steps, plain):
+  """(turn(), facts) of a model: "work" is examples, of a product FLOPs, which a step's "flops" are, too."""
   import jax
   import jax.numpy as jnp
   import optax
 
-  from sslx import encoders, mesh, methods, train
+  from sslx import encoders, methods
   from sslx.encoders import vit
   if model == "product":
-    a, f = jnp.asarray(np.random.default_rng(0).random((2048, 2048), np.float32)), jax.jit(jnp.matmul)
-    return lambda: f(a, a).block_until_ready()
+    a, f = jnp.asarray(np.random.default_rng(0).random((SQUARE, SQUARE), np.float32)), jax.jit(jnp.dot)
+
+    def multiply():
+      for _ in range(steps):
+        value = f(a, a).block_until_ready()
+      return {"work": steps * 2 * SQUARE**3, "value": float(value[0, 0])}
+    return multiply, {}
+  import ours
   if plain:
     vit.attend = jax.nn.dot_product_attention
   aug = lambda key, image: image
@@ -63,32 +68,25 @@ def stepper(batch, model, plain):
   else:
     method = methods.make("supervised", encoder, num_classes=10, aug=aug)
   rng = np.random.default_rng(0)
-  batch = {"image": rng.random((batch, SIDE, SIDE, 3), np.float32), "label": rng.integers(0, 10, batch)}
-  over = mesh.arranged(jax.devices())
-  tx, key, batch = optax.adamw(1e-3, weight_decay=0.05), jax.random.key(0), mesh.place(batch, over)
-  state = train.init_state(method, tx, key, batch)
-  where = mesh.shardings(state, over)
-  run, now = train.make_step(method, tx, 1000, where), [mesh.put(state, where)]
+  images = {"image": rng.random((batch, SIDE, SIDE, 3), np.float32), "label": rng.integers(0, 10, batch)}
+  step, size = ours.stepping(method, optax.adamw(1e-3, weight_decay=0.05), images)
 
-  def step():
-    now[0], metrics = run(now[0], key, batch)
-    return metrics["loss"].block_until_ready()
-  return step
+  def turn():
+    for _ in range(steps):
+      value = step(images).block_until_ready()
+    return {"work": steps * batch, "value": float(value), "flops": steps * products(batch)}
+  return turn, {"parameters": size, "batch": batch, "devices": jax.device_count()}
 
 
 def serve(name, batch, steps):
-  """Answers each line of the input with the seconds of a step, as experiments/peers/vit_timm.py does."""
-  step = stepper(batch, *(OURS | PARTS)[name][:2])
-  for _ in sys.stdin:
-    clock, cores = time.perf_counter(), time.process_time()
-    for _ in range(steps):
-      step()
-    print((time.perf_counter() - clock) / steps, (time.process_time() - cores) / steps, flush=True)
+  """A contender of sslx."""
+  model, plain = (OURS | PARTS)[name][:2]
+  turn, facts = turn_of(model, batch, steps, plain)
+  turns.serve(turn, **facts)
 
 
-def start(name, python, batch, steps):
-  """The process of a contender."""
-  clean = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "GLIBC_TUNABLES")}
+def contender(name, python, batch, steps):
+  """(command, environment) of a contender."""
   if name in PEERS:
     model, tunables = PEERS[name]
     flags, command = "", [python, HERE / "peers/vit_timm.py", "--model", model, "--side", SIDE, "--patch", PATCH,
@@ -97,37 +95,19 @@ def start(name, python, batch, steps):
     flags, tunables = (OURS | PARTS)[name][2:]
     command = [sys.executable, __file__, "--serve", name]
   env = {k: v for k, v in (("XLA_FLAGS", flags), ("GLIBC_TUNABLES", tunables)) if v}
-  return subprocess.Popen([str(c) for c in (*command, "--batch", batch, "--steps", steps)], env=clean | env,
-                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+  return (*command, "--batch", batch, "--steps", steps), env
 
 
 def compete(names, batch, python, rounds, steps):
-  """{contender: {"seconds": [a round each], "core_seconds": [...]}}."""
-  found = {name: {"seconds": [], "core_seconds": []} for name in names}
-  running = {name: start(name, python, batch, steps) for name in names}
-  try:
-    for n in range(rounds + 1):                            # the first turn compiles and warms up
-      for name, process in running.items():
-        process.stdin.write("go\n")
-        process.stdin.flush()
-        line = process.stdout.readline()
-        if not line:
-          raise SystemExit(f"{name} stopped; its message is above. The peers' environment: make bench-peers")
-        print(f"round {n}, {name}: {line.strip()} s", file=sys.stderr, flush=True)
-        if n:
-          for key, value in zip(found[name], line.split(), strict=True):
-            found[name][key].append(float(value))
-  finally:
-    for process in running.values():
-      process.terminate()
-      process.wait()
-  return found
+  """{contender: {"seconds": [of a step, a round each], "core_seconds": [...]}}."""
+  found = turns.compete({name: contender(name, python, batch, steps) for name in names}, rounds)
+  return {name: {key: [t[key] / steps for t in f["turns"]] for key in ("seconds", "core_seconds")}
+          for name, f in found.items()}
 
 
 def spread(found, name, other, key="seconds"):
   """"median (least to most)" of the ratio name / other, a round at a time."""
-  ratios = [a / b for a, b in zip(found[name][key], found[other][key], strict=True)]
-  return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+  return "{:.2f} ({:.2f} to {:.2f})".format(*turns.middle(turns.ratios(found[name][key], found[other][key])))
 
 
 def products(batch, width=192, depth=12):
@@ -142,7 +122,7 @@ def page(machine, steps, parts):
   row = lambda label, name, other: (
       f"| {label} | {middle(name):.3f} | {middle(other):.3f} | **{spread(steps, other, name)}** | "
       f"{spread(steps, other, name, 'core_seconds')} |")
-  rate = {k: 2 * 2048**3 / middle(k) / 1e9 for k in ("product", "torch product")}
+  rate = {k: 2 * SQUARE**3 / middle(k) / 1e9 for k in ("product", "torch product")}
   limit = products(128) / max(rate.values()) / 1e9
   lines = ["# The training step of a ViT", "", "`python experiments/bench/vit.py`", "",
            f"ViT-Ti/4, 32 pixels, batch 128, float32, AdamW. {machine['cores']} cores, load {machine['load']:.1f} at",
@@ -176,16 +156,14 @@ def main():
     serve(args.serve, args.batch, args.steps)
     return
   load = os.getloadavg()[0]
-  if "steps" in args.races and not pathlib.Path(args.python).exists():
-    raise SystemExit(f"no Python at {args.python}: make bench-peers, or --races parts")
+  if "steps" in args.races:
+    versions = turns.versions(args.python, ("torch", "timm"))
   found = {name: compete(*RACES[name], args.python, args.rounds, args.steps) for name in args.races}
   for name, race in found.items():
     print("\n".join(f"{name}: {k}, {spread(race, k, 'sslx')} of sslx" for k in race))
   if set(found) < set(RACES):
     return
   import jax
-  ask = "from importlib.metadata import version as v; print(*(f'{n} {v(n)}' for n in ('torch', 'timm')))"
-  versions = subprocess.run([args.python, "-c", ask], text=True, stdout=subprocess.PIPE, check=True).stdout.strip()
   machine = {"cores": os.cpu_count(), "load": load, "jax": jax.__version__, "peers": versions, "rounds": args.rounds}
   (HERE / "results/vit.json").write_text(json.dumps({"machine": machine, **found}, indent=1) + "\n")
   (HERE / "results/vit.md").write_text(page(machine, **found))

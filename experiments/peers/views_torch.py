@@ -1,20 +1,17 @@
-"""SimCLR's pair, DINO's 2 + 6 views and RandAugment by torchvision or kornia, for experiments/bench/views.py.
+"""SimCLR's pair, DINO's 2 + 6 views and RandAugment by torchvision or kornia, for bench/views.py and bench/peers.py.
 
-  python experiments/peers/views_torch.py --library torchvision --recipe simclr --side 224 --images images.npy
-
-Answers each line of its input with the images/s of a round of some seconds, a line of its output. torchvision works
-in a DataLoader with one worker a core, on PIL images ("pil") or on tensors of bytes ("torchvision"), each image on its
-own; kornia works on float batches with all cores, and draws one policy a batch in RandAugment. Steps and numbers are
-those of `sslx.augment.recipes`; all crops are bilinear.
+A contender of experiments/bench/turns.py, whose turns last some seconds. torchvision works in a DataLoader with one
+worker a core, on PIL images ("pil") or on tensors of bytes ("torchvision"), each image on its own; kornia works on
+float batches with all cores, and draws one policy a batch in RandAugment. Steps and numbers are those of
+`sslx.augment.recipes`; all crops are bilinear.
 """
 
 import argparse
-import os
-import sys
 import time
 
 import numpy as np
 import torch
+import turns
 from torch.utils.data import DataLoader, Dataset
 
 
@@ -64,31 +61,31 @@ class Views(Dataset):
     return [t(image) for t in self.transforms]
 
 
-def torchvision_rounds(images, args, pil):
-  """round() -> images/s, of a DataLoader after its workers' first batches."""
+def torchvision_turns(images, args, pil):
+  """turn(), of a DataLoader after its workers' first batches."""
   from torchvision.transforms import v2
   torch.set_num_threads(1)
   transforms = views(lambda *a, **k: stack(v2, *a, **k), args.recipe, args.side, args.small)
-  loader = DataLoader(Views(images, transforms, pil), batch_size=args.batch, num_workers=args.cores)
+  loader = DataLoader(Views(images, transforms, pil), batch_size=args.batch, num_workers=turns.CORES)
 
   def run():
     batches = iter(loader)
-    for _ in range(args.cores):
+    for _ in range(turns.CORES):
       next(batches)
     start, done = time.perf_counter(), 0
-    while time.perf_counter() - start < args.seconds or done % args.cores or done < 2:     # workers come in together
+    while time.perf_counter() - start < args.seconds or done % turns.CORES or done < 2:     # workers come in together
       next(batches)
       done += 1
-    rate = done * args.batch / (time.perf_counter() - start)
+    found = {"work": done * args.batch, "seconds": time.perf_counter() - start}
     del batches
-    return rate
+    return found
   return run
 
 
-def kornia_rounds(images, args):
-  """round() -> images/s, of whole batches."""
+def kornia_turns(images, args):
+  """turn(), of whole batches."""
   from kornia import augmentation as K
-  torch.set_num_threads(args.cores)
+  torch.set_num_threads(turns.CORES)
 
   def make(side, scale, *, jitter, blur_p, solarize_p):
     steps = [K.RandomResizedCrop((side, side), scale=scale), K.RandomHorizontalFlip()]
@@ -112,7 +109,7 @@ def kornia_rounds(images, args):
         for t in transforms:
           t(batch)
       done += 1
-    return done * args.batch / (time.perf_counter() - start)
+    return {"work": done * args.batch}
   return run
 
 
@@ -122,16 +119,14 @@ def main():
   p.add_argument("--recipe", choices=("simclr", "dino", "rand_augment"), required=True)
   p.add_argument("--side", type=int, required=True, help="of the large views")
   p.add_argument("--small", type=int, default=96, help="side of the small views")
-  p.add_argument("--images", required=True, help=".npy of bytes [N, H, W, 3]")
+  p.add_argument("--input", required=True, help=".npy of bytes [N, H, W, 3]")
   p.add_argument("--batch", type=int, default=64)
-  p.add_argument("--seconds", type=float, default=3.0, help="of a round")
-  p.add_argument("--cores", type=int, default=os.cpu_count())
+  p.add_argument("--seconds", type=float, default=3.0, help="of a turn")
   args = p.parse_args()
-  images = np.load(args.images)
-  run = kornia_rounds(images, args) if args.library == "kornia" else torchvision_rounds(
+  images = np.load(args.input)
+  turn = kornia_turns(images, args) if args.library == "kornia" else torchvision_turns(
       images, args, pil=args.library == "pil")
-  for _ in sys.stdin:
-    print(run(), flush=True)
+  turns.serve(turn, batch=args.batch)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,14 @@
-"""Training steps of timm's ViT-Ti/4 and of an MAE made of its blocks, for experiments/bench/vit.py.
+"""Training steps of timm's ViT-Ti/4 and of an MAE made of its blocks, for experiments/bench/vit.py and peers.py.
 
-  python experiments/peers/vit_timm.py --model vit
-
-Answers each line of its input with the seconds of a step, on the clock and of all cores together: a line of output.
-Models and sizes are those of experiments/bench/vit.py; attention is timm's own choice, PyTorch's fused one.
+A contender of experiments/bench/turns.py, with models and sizes of vit.py; attention is timm's own choice, PyTorch's
+fused one.
 """
 
 import argparse
-import os
-import sys
-import time
 
 import timm
 import torch
+import turns
 from timm.models.vision_transformer import Block
 from torch import nn
 from torch.nn import functional
@@ -47,7 +43,7 @@ class MAE(nn.Module):
 
 
 def step_of(args):
-  """step() of the model named, on images drawn once."""
+  """(step() -> loss, the number of parameters) of the model named, on images drawn once."""
   vit = timm.create_model("vit_tiny_patch16_224", img_size=args.side, patch_size=args.patch, num_classes=10)
   image, label = torch.rand(args.batch, 3, args.side, args.side), torch.randint(10, (args.batch,))
   if args.model == "mae":
@@ -65,7 +61,7 @@ def step_of(args):
     value.backward()
     optimizer.step()
     return value.item()
-  return step
+  return step, sum(p.numel() for p in model.parameters())
 
 
 def main():
@@ -76,19 +72,18 @@ def main():
   p.add_argument("--batch", type=int, default=128)
   p.add_argument("--decoder", type=int, nargs=3, default=(96, 2, 4), help="width, depth and heads of MAE's")
   p.add_argument("--steps", type=int, default=2, help="of a turn")
-  p.add_argument("--cores", type=int, default=os.cpu_count())
   args = p.parse_args()
-  torch.set_num_threads(args.cores)
+  torch.set_num_threads(turns.CORES)
   if args.model == "product":
     a = torch.rand(2048, 2048)
-    step = lambda: a @ a
+    step, size = lambda: (a @ a)[0, 0].item(), 0
   else:
-    step = step_of(args)
-  for _ in sys.stdin:
-    clock, cores = time.perf_counter(), time.process_time()
-    for _ in range(args.steps):
-      step()
-    print((time.perf_counter() - clock) / args.steps, (time.process_time() - cores) / args.steps, flush=True)
+    step, size = step_of(args)
+
+  def turn():
+    values = [step() for _ in range(args.steps)]
+    return {"work": args.steps * args.batch, "value": values[-1]}
+  turns.serve(turn, parameters=size, batch=args.batch, threads=torch.get_num_threads())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Flax's layers in forms that compile better, CPUs gaining most; attention.py has attention."""
+"""Flax's layers in forms that compile better, CPUs gaining most; attention.py and convolution.py have more."""
 
 import flax.linen as nn
 import jax

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from sslx import errors
 from sslx.augment.color import normalize
+from sslx.encoders.convolution import convolve
 
 VARIANTS = {  # name: (blocks a stage, bottleneck), and how much wider a bottleneck is inside
     "resnet10": ((1, 1, 1, 1), False), "resnet18": ((2, 2, 2, 2), False), "resnet34": ((3, 4, 6, 3), False),
@@ -56,7 +57,7 @@ class ResNet(nn.Module):
   def features(self, x, train=False):
     """x [B, H, W, C] in [0, 1] -> {"stage1" .. "stage4" and "grid" [B, h, w, Di], "pooled" [B, D]}."""
     wide = jnp.result_type(float)
-    conv = functools.partial(nn.Conv, use_bias=False, dtype=self.dtype, param_dtype=wide,
+    conv = functools.partial(nn.Conv, use_bias=False, dtype=self.dtype, param_dtype=wide, conv_general_dilated=convolve,
                              kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal", dtype=wide))
     norm = functools.partial(nn.BatchNorm, use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=self.dtype,
                              param_dtype=wide, axis_name=self.axis_name if train else None)
