@@ -74,6 +74,15 @@ class Network(nn.Module):
     return self.head(self.encoder(x, train), train)
 
 
+def ranges(*, most=None, **values):
+  """A UsageError for ranges, name=(low, high), that are none, or not within 0 and `most`; () is allowed."""
+  for name, value in values.items():
+    if len(value) and not (len(value) == 2 and value[0] <= value[1]):
+      raise errors.UsageError(f"{name} is {tuple(value)}: a range takes two numbers, the lower one first")
+    if most is not None and len(value) and not 0 <= value[0] <= value[1] <= most:
+      raise errors.UsageError(f"{name} is {tuple(value)}: it must lie between 0 and {most:g}")
+
+
 def init(net, rng, x):
   """(params, stats) of a Flax module for arrays like x [B, ...], in JAX's default float type; int32 are tokens."""
   variables = jax.jit(net.init)(rng, jnp.zeros((1, *x.shape[1:]), jnp.int32 if x.dtype == jnp.int32 else float))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from sslx import encoders, errors
 from sslx.augment import points as augment, recipes, space
-from sslx.methods import pretext, solid, towers
+from sslx.methods import base, pretext, solid, towers
 
 CITE = """@inproceedings{afham2022crosspoint,
   title={CrossPoint: Self-Supervised Cross-Modal Contrastive Learning for 3D Point Cloud Understanding},
@@ -33,7 +33,8 @@ def make(encoder, *, points=encoders.options("pointnet"), width=256, temperature
   solid.needs(points, "image_points", "points")
   if type(encoder).__module__ == type(points).__module__:
     raise errors.UsageError("config.encoder is the image encoder, method.points the one of points")
-  solid.check(factor=factor, crop=crop, erase=erase, drop=drop, elevation=elevation)
+  base.ranges(factor=factor, elevation=elevation)
+  base.ranges(most=1, crop=crop, erase=erase, drop=drop)
   moved = augment.stack(degrees=degrees, tilt=tilt, factor=factor, distance=distance, jitter=jitter, crop=crop,
                         erase=erase, drop=drop, axis=solid.axis_of(axis))
 

@@ -1,7 +1,7 @@
 """PointContrast (Xie et al., 2020) of whole objects: two views of a point set attract, all others repel."""
 
 from sslx.augment import points
-from sslx.methods import solid
+from sslx.methods import base, solid
 
 CITE = """@inproceedings{xie2020pointcontrast,
   title={PointContrast: Unsupervised Pre-training for 3D Point Cloud Understanding},
@@ -24,7 +24,8 @@ def make(encoder, *, temperature=0.2, widths=(512, 128), norm=True, last_norm=Tr
     drop: range of the share of the points that are dropped; () for none.
     axis: the one that points up: 0, 1 or 2.
   """
-  solid.check(factor=factor, crop=crop, erase=erase, drop=drop)
+  base.ranges(factor=factor)
+  base.ranges(most=1, crop=crop, erase=erase, drop=drop)
   aug = points.stack(degrees=degrees, tilt=tilt, factor=factor, distance=distance, jitter=jitter, crop=crop,
                      erase=erase, drop=drop, axis=solid.axis_of(axis))
   return solid.contrast(encoder, "points", aug, axis, temperature=temperature, widths=widths, norm=norm,

@@ -37,13 +37,6 @@ def pictures(key, x, axis=2, size=SIZE):
   return space.render(places, size=size, axis=axis, radius=2, there=there)
 
 
-def check(**ranges):
-  """A UsageError for ranges, name=(low, high), that are none; () is allowed."""
-  for name, value in ranges.items():
-    if len(value) and not (len(value) == 2 and value[0] <= value[1]):
-      raise errors.UsageError(f"{name} is {tuple(value)}: a range takes two numbers, the lower one first")
-
-
 def axis_of(axis):
   """The axis that points up, by its number; a UsageError for what is none."""
   if axis not in (0, 1, 2):

@@ -4,6 +4,7 @@ import jax
 
 from sslx import errors
 from sslx.augment import audio
+from sslx.methods import base
 
 
 def needs(encoder, method):
@@ -17,9 +18,7 @@ def check(segment=1.0, **ranges):
   """A UsageError for a share that is none, or for ranges, name=(low, high), that are none; () is allowed."""
   if not 0 < segment <= 1:
     raise errors.UsageError(f"segment is {segment:g}: a share of the recording, above 0 and at most 1")
-  for name, value in ranges.items():
-    if len(value) and not (len(value) == 2 and value[0] <= value[1]):
-      raise errors.UsageError(f"{name} is {tuple(value)}: a range takes two numbers, the lower one first")
+  base.ranges(**ranges)
 
 
 def view(segment=1.0, speed=(1.0, 1.0), snr=(), mixed=(), gain=()):

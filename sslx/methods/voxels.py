@@ -1,7 +1,7 @@
 """SimCLR (Chen et al., 2020) of voxel grids: two views of an object attract, all others repel."""
 
 from sslx.augment import voxels
-from sslx.methods import simclr, solid
+from sslx.methods import base, simclr, solid
 
 CITE = simclr.CITE
 
@@ -22,7 +22,8 @@ def make(encoder, *, temperature=0.5, widths=(512, 128), norm=True, last_norm=Tr
     drop, flip: ranges of the share of voxels that are emptied, and turned into their opposite; () for none.
     axis: the one that points up: 0, 1 or 2, of D, H, W.
   """
-  solid.check(factor=factor, erase=erase, drop=drop, flip=flip)
+  base.ranges(factor=factor)
+  base.ranges(most=1, erase=erase, drop=drop, flip=flip)
   aug = voxels.stack(degrees=degrees, tilt=tilt, factor=factor, quarters=quarters, mirror_p=mirror_p, shift=shift,
                      erase=erase, drop=drop, flip=flip, axis=solid.axis_of(axis))
   return solid.contrast(encoder, "voxels", aug, axis, temperature=temperature, widths=widths, norm=norm,
