@@ -18,6 +18,7 @@ ENCODERS = {"points": encoders.make("pointnet", width=2),
             "voxels": encoders.make("voxel_resnet6", width=2, stem="small")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key, x", [("points", POINTS), ("voxels", GRIDS)])
 def test_two_views_attract(key, x):
   encoder, batch = ENCODERS[key], {key: jnp.asarray(x)}

@@ -183,6 +183,7 @@ def run(tmp_path_factory):
   return workdir
 
 
+@pytest.mark.slow
 def test_captions_of_held_out_images(run):
   result = frozen.evaluate(checkpoint.load_encoder(run), run, protocols=("captions",), test=120)
   found = result["captions"]["encoder"]
