@@ -30,7 +30,8 @@ DRIVE = ["data.size=0", "encoder.name=resnet10", "encoder.width=16", "batch_size
 VIT = ["encoder.name=vit_ti", "encoder.patch=8", "encoder.width=128", "encoder.depth=6", "encoder.heads=4",
        "encoder.base=10.0", "encoder.pool=mean", "data.size=64"]
 CAPTIONS = [*VIT, "init={runs}/mae/seed{seed}", "data.tokenizer={runs}/words.json", "method.text.width=128",
-            "method.text.heads=4", "method.text.depth=1", "method.text.dropout=0.2", "optim.lr=5e-4", "total_steps=300"]
+            "method.text.heads=4", "method.text.depth=1", "method.text.dropout=0.2", "method.aug.scale=(0.4,1.0)",
+            "optim.lr=1e-3", "total_steps=400"]
 RUNS = {  # name: (config, data, its own options, what it is)
     "mae": ("mae:cifar10", "flickr8k", [*VIT, "data.limit=0", "total_epochs=0", "total_steps=4000", "batch_size=64"],
             "mae of the same photographs, where clip and siglip start"),
@@ -66,8 +67,8 @@ def configured(name, root, runs, seed):
 
 
 def load(c, split, key="image", limit=0):
-  return data.load(c.data.name, split=split, size=c.data.size, key=key, length=c.data.length, rate=c.data.rate,
-                   tokenizer=c.data.tokenizer, limit=limit)
+  return data.load(c.data.name, split=split, size=c.data.size, fit=c.data.fit, key=key, length=c.data.length,
+                   rate=c.data.rate, tokenizer=c.data.tokenizer, limit=limit)
 
 
 def cifar(root, split, limit=0):
