@@ -92,23 +92,17 @@ def probed(workdir, towers, sets):
   return out
 
 
-def restored(name, root, runs, seed, **options):
+def restored(workdir):
   """(the Method on examples as they are, its params, its state) of a finished run."""
-  c = configured(name, root, runs, seed)
-  encoder, _ = train.build(c)
-  saved = checkpoint.Checkpoints(workdir_of(runs, name, seed), create=False)
-  try:
-    _, tree = saved.restore_plain()
-  finally:
-    saved.close()
-  method, known = methods.split(c.method)
-  return methods.make(method, encoder, **known | {"aug": PLAIN} | options), tree["params"], tree["state"]
+  _, params, state, spec = checkpoint.trained(workdir)
+  name, known = methods.split(spec["config"]["method"])
+  return methods.make(name, checkpoint.load_encoder(workdir).module, **known | {"aug": PLAIN}), params, state
 
 
 def drawn(name, root, runs, seed):
   """{metric: on held-out images}, beside the mean log depth of each place of the training images."""
   c = configured(name, root, runs, seed)
-  method, params, state = restored(name, root, runs, seed)
+  method, params, state = restored(workdir_of(runs, name, seed))
   test = load(c, "test")
   found = evaluate.pretext(method, params, state, test, batch_size=len(test))
 
@@ -141,7 +135,7 @@ def run(name, root, runs, seed):
   train.train(c, workdir)
   rate = statistics.median(r["images_per_s"] for r in log.read(workdir / "metrics.jsonl") if "loss" in r)
   result = {"name": name, "seed": seed, "seconds": c.total_steps * c.batch_size / rate, "steps": c.total_steps}
-  method, params, state = restored(name, root, runs, seed)
+  method, params, state = restored(workdir_of(runs, name, seed))
   test = load(c, "test", limit=1000)
   result["task"] = evaluate.pretext(method, params, state, test, batch_size=min(len(test), 250))
   if RUNS[name][1] == "avmnist":
@@ -268,7 +262,7 @@ def compared(found, measure):
 def pictures(root, runs, count=6):
   """Held-out frames, their depth and the predicted one; captions and the images that they find."""
   if (workdir_of(runs, "depth", 0) / "cross_modal.json").exists():
-    method, params, state = restored("depth", root, runs, 0)
+    method, params, state = restored(workdir_of(runs, "depth", 0))
     test = load(configured("depth", root, runs, 0), "test")
     batch = test.batch(np.linspace(0, len(test) - 1, count).astype(int))
     shown = method.show(params, state, jax.jit(method.views)(jax.random.key(0), {k: batch[k] for k in method.reads}))
