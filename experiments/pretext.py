@@ -265,9 +265,10 @@ def sheet(columns, out):
   import matplotlib
   matplotlib.use("Agg")
   import matplotlib.pyplot as plt
-  rows = len(columns[0][1])
-  figure, axes = plt.subplots(rows, len(columns), figsize=(1.1 * len(columns), 1.1 * rows + 0.4), squeeze=False,
-                              layout="constrained")
+  rows, form = len(columns[0][1]), columns[0][1].shape[2] / columns[0][1].shape[1]
+  wide = 1.1 * min(max(form, 1), 3)
+  figure, axes = plt.subplots(rows, len(columns), figsize=(wide * len(columns), wide / form * rows + 0.4),
+                              squeeze=False, layout="constrained")
   for ax, (title, images_) in zip(axes.T, columns, strict=True):
     ax[0].set_title(title, fontsize=8)
     for cell, image in zip(ax, images_, strict=True):

@@ -21,7 +21,8 @@ def convolve(x, kernel, strides, padding, *, dimension_numbers, lhs_dilation=Non
   border = padding if isinstance(padding, str) else tuple(map(tuple, padding))
   plain = (dimension_numbers == NHWC and tuple(strides) == (1, 1) and border in ("SAME", ((1, 1), (1, 1)))
            and {1, None} >= {*(lhs_dilation or ()), *(rhs_dilation or ()), feature_group_count} and precision is None)
-  enough = x.ndim == 4 and split(x.shape)[2] * math.prod(x.shape[1:3]) >= LEAST
+  known = x.ndim == 4 and all(isinstance(n, int) for n in x.shape)                      # an exported program's is open
+  enough = known and split(x.shape)[2] * math.prod(x.shape[1:3]) >= LEAST
   alone = not jax.sharding.get_abstract_mesh().manual_axes   # a cotangent under shard_map is of another kind
   if plain and enough and alone and kernel.shape[:2] == (3, 3) and x.dtype == kernel.dtype:
     return same(x, kernel)
