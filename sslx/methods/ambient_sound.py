@@ -24,7 +24,7 @@ def statistics(picture, parts):
 
 
 def make(encoder, *, clusters=30, parts=1, rate=16000, window=512, hop=160, mels=40, aug=recipes.mae()):
-  """Ambient sound on an image encoder. Images without sound do not count.
+  """Ambient sound on an image encoder. Where image or sound is missing, the pair does not count.
 
   The clusters are found as the run goes: k-means over the stream of batches (Sculley, 2010), from the first sounds on.
 
@@ -44,7 +44,8 @@ def make(encoder, *, clusters=30, parts=1, rate=16000, window=512, hop=160, mels
 
   def views(rng, batch):
     wave = augment.to_float(batch["audio"])
-    return {"image": pretext.first_view(aug, rng, batch["image"]), "audio": wave, "whole": towers.there(wave)}
+    return {"image": pretext.first_view(aug, rng, batch["image"]), "audio": wave,
+            "whole": towers.there(batch["image"]) & towers.there(wave)}
 
   net = base.Network(encoder, head)
 

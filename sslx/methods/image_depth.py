@@ -15,10 +15,8 @@ CITE = """@inproceedings{tian2020cmc,
   booktitle={ECCV}, year={2020}}"""
 
 
-
-def make(encoder, *, depth=encoders.options("depth_resnet18"), target="contrast", width=128,
-         temperature=0.07, far=0.0, share=0.5, reduce=2, decoder=32,
-         aug=recipes.mae(scale=(0.5, 1.0), interpolation="bilinear")):
+def make(encoder, *, depth=encoders.options("depth_resnet18"), target="contrast", width=128, temperature=0.07, far=0.0,
+         share=0.5, reduce=2, decoder=32, aug=recipes.mae(scale=(0.5, 1.0), interpolation="bilinear")):
   """Image and depth on an image encoder. Examples without the one or the other do not count.
 
   Args:

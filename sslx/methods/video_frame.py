@@ -1,6 +1,6 @@
 """A frame and the clip around it: the frame's embedding finds its clip's among all (temporal consistency).
 
-The mean of frames against one of them is the form of Feichtenhofer et al. (2021) with a clip that sees no order.
+In Feichtenhofer et al. (2021) two clips of one video attract; here one of the two is a single frame.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ def make(encoder, *, frames=0, temperature=0.1, widths=(2048, 128), norm=False, 
 
   Args:
     frames: of the clip around the frame; 0 for half of the video's.
-    temperature: of NT-Xent between frames and clips.
+    temperature: of the cosines of frames and clips, each of which finds the other among all.
     widths: of the projector's layers. norm: batch norm in the hidden ones.
     aug: (key, image) -> view; the clip is augmented alike in all frames, the frame by itself.
   """

@@ -85,6 +85,8 @@ def test_clusters_are_those_of_k_means_over_the_stream():
     _, _, state = measured(method, batch, params, state)
   np.testing.assert_array_equal(state["count"], counts)
   np.testing.assert_allclose(state["centroids"], centroids, atol=1e-4)
+  unseen = PAIRS | {"image": np.zeros_like(PAIRS["image"])}
+  assert measured(method, unseen, params, state)[0] == 0
   with pytest.raises(errors.UsageError, match="method.clusters lower or batch_size higher"):
     measured(method, {k: v[:2] for k, v in PAIRS.items()}, params, method.init(jax.random.key(0), PAIRS)[1])
 
