@@ -1,5 +1,6 @@
-"""3x3 convolutions whose kernel's gradient is a product of matrices on CPUs, where XLA's own form of it is slow."""
+"""Convolutions whose kernel's gradient is a product of matrices on CPUs, where XLA's own form of it is slow."""
 
+import functools
 import math
 
 import jax
@@ -15,65 +16,84 @@ def convolve(x, kernel, strides, padding, *, dimension_numbers, lhs_dilation=Non
              feature_group_count=1, precision=None):
   """lax.conv_general_dilated, as nn.Conv(conv_general_dilated=convolve) calls it, with another gradient where it fits.
 
-  It fits x [B, H, W, C] and kernels [3, 3, C, K] of stride 1 with a border of one pixel: the numbers are the same but
-  for rounding. On GPUs and TPUs, and under shard_map and pmap, nothing changes. There is no forward-mode derivative.
+  It fits x [B, H, W, C] and kernels [3, 3, C, K] with a border of one pixel or [1, 1, C, K] without, of stride 1 or 2:
+  the numbers are the same but for rounding. On GPUs and TPUs, and under shard_map and pmap, nothing changes. There is
+  no forward-mode derivative.
   """
-  border = padding if isinstance(padding, str) else tuple(map(tuple, padding))
-  plain = (dimension_numbers == NHWC and tuple(strides) == (1, 1) and border in ("SAME", ((1, 1), (1, 1)))
+  size, stride = kernel.shape[0], strides[0]
+  border = ((size // 2,) * 2,) * 2
+  same = {border, *(["SAME"] if size == 1 or stride == 1 else []), *(["VALID"] if size == 1 else [])}
+  plain = (dimension_numbers == NHWC and tuple(strides) in ((1, 1), (2, 2))
+           and (padding if isinstance(padding, str) else tuple(map(tuple, padding))) in same
            and {1, None} >= {*(lhs_dilation or ()), *(rhs_dilation or ()), feature_group_count} and precision is None)
   known = x.ndim == 4 and all(isinstance(n, int) for n in x.shape)                      # an exported program's is open
-  enough = known and split(x.shape)[2] * math.prod(x.shape[1:3]) >= LEAST
+  enough = known and split(places(x, stride))[2] * math.prod(places(x, stride)[1:]) >= LEAST
   alone = not jax.sharding.get_abstract_mesh().manual_axes   # a cotangent under shard_map is of another kind
-  if plain and enough and alone and kernel.shape[:2] == (3, 3) and x.dtype == kernel.dtype:
-    return same(x, kernel)
+  if plain and enough and alone and kernel.shape[:2] in ((1, 1), (3, 3)) and x.dtype == kernel.dtype:
+    return bordered(x, kernel, stride)
   return lax.conv_general_dilated(x, kernel, strides, padding, lhs_dilation, rhs_dilation, dimension_numbers,
                                   feature_group_count, precision=precision)
 
 
-def plainly(x, kernel):
-  return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC)
+def plainly(x, kernel, stride):
+  border = (kernel.shape[0] // 2,) * 2
+  return lax.conv_general_dilated(x, kernel, (stride, stride), (border, border), dimension_numbers=NHWC)
 
 
-@jax.custom_vjp
-def same(x, kernel):
-  """x [B, H, W, C], kernel [3, 3, C, K] -> [B, H, W, K]."""
-  return plainly(x, kernel)
+def places(x, stride):
+  """(B, h, w) of the output for x [B, H, W, C]."""
+  return len(x), -(-x.shape[1] // stride), -(-x.shape[2] // stride)
 
 
-def _forward(x, kernel):
-  return plainly(x, kernel), (x, kernel)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def bordered(x, kernel, stride):
+  """x [B, H, W, C], kernel [3, 3, C, K] or [1, 1, C, K] -> [B, h, w, K], H and W over the stride, rounded up."""
+  return plainly(x, kernel, stride)
 
 
-def _backward(kept, g):
+def _forward(x, kernel, stride):
+  return plainly(x, kernel, stride), (x, kernel)
+
+
+def _backward(stride, kept, g):
   x, kernel = kept
-  by_convolution = lambda x, g: jax.linear_transpose(lambda k: plainly(x, k), kernel)(g)[0]
-  slope = lax.platform_dependent(x, g, cpu=by_products, default=by_convolution)
-  return jax.linear_transpose(lambda x: plainly(x, kernel), x)(g)[0], slope
+  by_convolution = lambda x, g: jax.linear_transpose(lambda k: plainly(x, k, stride), kernel)(g)[0]
+  by_matrices = functools.partial(by_products, size=kernel.shape[0], stride=stride)
+  slope = lax.platform_dependent(x, g, cpu=by_matrices, default=by_convolution)
+  return jax.linear_transpose(lambda x: plainly(x, kernel, stride), x)(g)[0], slope
 
 
-same.defvjp(_forward, _backward)
+bordered.defvjp(_forward, _backward)
 
 
 def split(shape):
-  """(parts, slices, images of a slice) of a batch: a part a device, so that each slices what it holds itself."""
-  batch, places = shape[0], math.prod(shape[1:3])
+  """(parts, slices, images of a slice) of a batch with outputs (B, h, w): a part a device, of what it holds itself."""
+  batch, outputs = shape[0], math.prod(shape[1:])
   parts = math.gcd(batch, jax.device_count())
-  images = math.gcd(batch // max(parts, 1), 2 ** max(0, (ROWS // places).bit_length() - 1)) if batch and places else 0
+  images = math.gcd(batch // max(parts, 1), 2 ** max(0, (ROWS // outputs).bit_length() - 1)) if batch and outputs else 0
   return parts, batch // (parts * images) if images else 0, images
 
 
-def by_products(x, g):
-  """The kernel's gradient [3, 3, C, K] of x [B, H, W, C] and that of the output, g [B, H, W, K].
+def by_products(x, g, size, stride):
+  """The kernel's gradient [size, size, C, K] of x [B, H, W, C] and that of the output, g [B, h, w, K].
 
-  x moved along W by each of the kernel's columns, g along H by each of its rows: one product gives all nine places.
+  One product gives all places of the kernel: of x moved by each of them; at stride 1 of x moved by the kernel's columns
+  and g by its rows, which is less to move.
   """
-  (_, h, w, c), k = x.shape, g.shape[-1]
-  cut = lambda v: jnp.moveaxis(v.reshape(*split(v.shape), *v.shape[1:]), 1, 0)           # [slices, parts, b, h, w, ...]
+  (_, h, w, k), c, edge = g.shape, x.shape[-1], (size // 2,) * 2
+  cut = lambda v: jnp.moveaxis(v.reshape(*split(g.shape[:3]), *v.shape[1:]), 1, 0)       # [slices, parts, b, ...]
+  moved = lambda v, axis, length: [lax.slice_in_dim(v, i, i + stride * (length - 1) + 1, stride, axis)
+                                   for i in range(size)]
 
-  def product(x, g):                                                                    # [b, h, w, C], [b, h, w, K]
-    x, g = jnp.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0))), jnp.pad(g, ((0, 0), (1, 1), (0, 0), (0, 0)))
-    x = jnp.concatenate([x[:, :, j:j + w] for j in range(3)], -1).reshape(-1, 3 * c)
-    g = jnp.concatenate([g[:, 2 - i:2 - i + h] for i in range(3)], -1).reshape(-1, 3 * k)
-    return lax.dot_general(x, g, (((0,), (0,)), ((), ())))                              # [3 C, 3 K]
-  products = lax.map(lambda slices: jax.vmap(product)(*slices), (cut(x), cut(g)))
-  return products.sum((0, 1)).reshape(3, c, 3, k).transpose(2, 0, 1, 3)
+  def product(x, g):                                                                    # [b, H, W, C], [b, h, w, K]
+    x = jnp.pad(x, ((0, 0), edge if stride > 1 else (0, 0), edge, (0, 0)))
+    columns = jnp.concatenate(moved(x, 2, w), -1)                                       # [b, .., w, size C]
+    if stride > 1:
+      x = jnp.concatenate(moved(columns, 1, h), -1)
+    else:
+      x, g = columns, jnp.concatenate(moved(jnp.pad(g, ((0, 0), edge, (0, 0), (0, 0))), 1, h)[::-1], -1)
+    return jnp.tensordot(x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1]), (0, 0))
+  products = lax.map(lambda xg: jax.vmap(product)(*xg), (cut(x), cut(g))).sum((0, 1))
+  if stride > 1:
+    return products.reshape(size, size, c, k)
+  return products.reshape(size, c, size, k).transpose(2, 0, 1, 3)

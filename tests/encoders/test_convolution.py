@@ -20,19 +20,20 @@ def close(a, b, tolerance=1e-5):
 def gradients(x, v, **options):
   """(value, gradients) of both forms, jitted, of a loss whose gradients differ from place to place."""
   def run(form):
-    conv = nn.Conv(5, (3, 3), param_dtype=x.dtype, conv_general_dilated=form, **options)
+    conv = nn.Conv(5, v["params"]["kernel"].shape[:2], param_dtype=x.dtype, conv_general_dilated=form, **options)
     return jax.jit(jax.value_and_grad(lambda v, x: jnp.sum(jnp.sin(conv.apply(v, x))), (0, 1)))(v, x)
   return run(convolution.convolve), run(None)
 
 
-def variables(c, dtype="float32", groups=1):
+def variables(c, dtype="float32", groups=1, size=3):
   shape = lambda *s: jnp.asarray(RNG.normal(size=s) / 3, dtype)
-  return {"params": {"kernel": shape(3, 3, c // groups, 5), "bias": shape(5)}}
+  return {"params": {"kernel": shape(size, size, c // groups, 5), "bias": shape(5)}}
 
 
 @pytest.mark.parametrize(("shape", "dtype", "options"), [
     ((16, 16, 9, 2), "float32", {}), ((32, 8, 8, 3), "float64", {"padding": 1}), ((2, 40, 40, 2), "float32", {}),
-    ((7, 16, 8, 1), "float32", {"padding": 1}), ((32, 8, 8, 2), "float32", {"strides": 2, "padding": 1}),
+    ((7, 16, 8, 1), "float32", {"padding": 1}), ((64, 8, 8, 2), "float32", {"strides": 2, "padding": 1}),
+    ((64, 9, 7, 2), "float64", {"strides": 2, "padding": 1}), ((32, 8, 8, 2), "float32", {"strides": 2}),
     ((32, 8, 8, 2), "float32", {"kernel_dilation": 2}), ((32, 8, 8, 2), "float32", {"padding": "VALID"})])
 def test_value_and_gradient(shape, dtype, options):
   with jax.enable_x64(dtype == "float64"):
@@ -42,12 +43,21 @@ def test_value_and_gradient(shape, dtype, options):
     assert jax.tree.map(lambda a: a.dtype, ours) == jax.tree.map(lambda a: a.dtype, plain)
 
 
+@pytest.mark.parametrize(("shape", "options"), [
+    ((32, 8, 8, 3), {}), ((64, 9, 7, 2), {"strides": 2}), ((64, 8, 8, 2), {"strides": 2, "padding": "VALID"}),
+    ((16, 8, 8, 2), {"padding": 1})])
+def test_kernels_of_one_pixel(shape, options):
+  x = jnp.asarray(RNG.normal(size=shape), jnp.float32)
+  close(*gradients(x, variables(shape[-1], size=1), **options))
+
+
 def test_where_it_is_used():
   v = variables(2)
   traced = lambda x, **o: str(jax.make_jaxpr(lambda v, x: nn.Conv(5, (3, 3), conv_general_dilated=convolution.convolve,
                                                                   **o).apply(v, x))(v, x))
   assert "custom_vjp" in traced(jnp.zeros((32, 8, 8, 2)))
-  assert "custom_vjp" not in traced(jnp.zeros((32, 8, 8, 2)), strides=2)
+  assert "custom_vjp" in traced(jnp.zeros((64, 8, 8, 2)), strides=2, padding=1)
+  assert "custom_vjp" not in traced(jnp.zeros((32, 8, 8, 2)), strides=2)                 # its border is on one side
   assert "custom_vjp" not in traced(jnp.zeros((3, 2, 2, 2)))                             # hardly anything to multiply
 
 
