@@ -18,16 +18,22 @@ CONFIGS = turns.HERE.parents[1] / "configs"
 RATE = 1e-3
 
 
-def stepping(method, tx, first, total=1000):
-  """(step(batch) -> loss, the number of parameters); the batch is of the host, the state is kept."""
+def over_devices(method, tx, first, total=1000):
+  """(the jitted step, its state, its key, batch of the host -> batch on all devices)."""
   over, key = mesh.arranged(jax.devices()), jax.random.key(0)
   state = train.init_state(method, tx, key, first)
-  size = sum(x.size for x in jax.tree.leaves(state.params))
   where = mesh.shardings(state, over)
-  do, now = train.make_step(method, tx, total, where), [mesh.put(state, where)]
+  place = lambda batch: mesh.place({k: batch[k] for k in method.reads}, over)
+  return train.make_step(method, tx, total, where), mesh.put(state, where), key, place
+
+
+def stepping(method, tx, first):
+  """(step(batch) -> loss, the number of parameters); the batch is of the host, the state is kept."""
+  do, state, key, place = over_devices(method, tx, first)
+  size, now = sum(x.size for x in jax.tree.leaves(state.params)), [state]
 
   def step(batch):
-    now[0], metrics = do(now[0], key, mesh.place({k: batch[k] for k in method.reads}, over))
+    now[0], metrics = do(now[0], key, place(batch))
     return metrics["loss"]
   return step, size
 
@@ -63,12 +69,16 @@ def simclr(args):
   epochs(source, train.build(c)[1], optim.make(c.optim, 1000, args.batch), args)
 
 
+def of_dino(prototypes):
+  """DINO on ViT-Ti/4 with 2 views of 32 pixels and 6 of 16."""
+  aug = recipes.make("dino", size=32, small=6, small_size=16, interpolation="bilinear")
+  return methods.make("dino", encoders.make("vit_ti", patch=4, position="learned", grid=8), prototypes=prototypes,
+                      aug=aug)
+
+
 def dino(args):
   _, source = files("dino", args)
-  aug = recipes.make("dino", size=32, small=6, small_size=16, interpolation="bilinear")
-  encoder = encoders.make("vit_ti", patch=4, position="learned", grid=8)
-  method = methods.make("dino", encoder, prototypes=args.prototypes, aug=aug)
-  epochs(source, method, optax.adamw(RATE, weight_decay=0.05), args)
+  epochs(source, of_dino(args.prototypes), optax.adamw(RATE, weight_decay=0.05), args)
 
 
 def arrays(args):

@@ -41,13 +41,26 @@ RACES = {  # name: (contenders, batch)
     "parts": (("sslx", *PARTS), 32)}
 
 
+def of_model(model, batch):
+  """(Method, batch) of "vit" or "mae"."""
+  from sslx import encoders, methods
+  aug = lambda key, image: image
+  encoder = encoders.make("vit_ti", patch=PATCH, position="learned")
+  if model == "mae":
+    width, depth, heads = DECODER
+    method = methods.make("mae", encoder, width=width, depth=depth, heads=heads, aug=aug)
+  else:
+    method = methods.make("supervised", encoder, num_classes=10, aug=aug)
+  rng = np.random.default_rng(0)
+  return method, {"image": rng.random((batch, SIDE, SIDE, 3), np.float32), "label": rng.integers(0, 10, batch)}
+
+
 def turn_of(model, batch, steps, plain):
   """(turn(), facts) of a model: "work" is examples, of a product FLOPs, which a step's "flops" are, too."""
   import jax
   import jax.numpy as jnp
   import optax
 
-  from sslx import encoders, methods
   from sslx.encoders import vit
   if model == "product":
     a, f = jnp.asarray(np.random.default_rng(0).random((SQUARE, SQUARE), np.float32)), jax.jit(jnp.dot)
@@ -60,15 +73,7 @@ def turn_of(model, batch, steps, plain):
   import ours
   if plain:
     vit.attend = jax.nn.dot_product_attention
-  aug = lambda key, image: image
-  encoder = encoders.make("vit_ti", patch=PATCH, position="learned")
-  if model == "mae":
-    width, depth, heads = DECODER
-    method = methods.make("mae", encoder, width=width, depth=depth, heads=heads, aug=aug)
-  else:
-    method = methods.make("supervised", encoder, num_classes=10, aug=aug)
-  rng = np.random.default_rng(0)
-  images = {"image": rng.random((batch, SIDE, SIDE, 3), np.float32), "label": rng.integers(0, 10, batch)}
+  method, images = of_model(model, batch)
   step, size = ours.stepping(method, optax.adamw(1e-3, weight_decay=0.05), images)
 
   def turn():
