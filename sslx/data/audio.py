@@ -97,7 +97,7 @@ def _rows(paths, rate, count, dtype, rows):
 
 
 def head(path, on_error="raise"):
-  """The Head of a file; None of a corrupt one that may be skipped."""
+  """The Head of a file; None of a corrupt one with on_error "skip"; "raise" says that there is such a thing."""
   try:
     with _corrupt(path):
       if found := _pcm(path, whole=False):
@@ -105,9 +105,10 @@ def head(path, on_error="raise"):
       info = _soundfile().info(path)
       return Head(info.samplerate, info.frames, _short(info))
   except errors.RunError as e:
-    if on_error == "raise":
-      raise errors.RunError(f"{e}; mend or remove it, or set data.on_error=skip") from e
-    return None
+    if on_error == "skip":
+      return None
+    advice = ", or set data.on_error=skip" if on_error == "raise" else ""
+    raise errors.RunError(f"{e}; mend or remove it{advice}") from e
 
 
 def _pcm(path, whole):

@@ -63,7 +63,7 @@ def load(path, split, *, key="image", size=0, fit="crop", length=0.0, rate=0, to
   words = {"count": 1 if key == "text" else max((len(r.get("text", ())) for r in first), default=0),
            "length": min(LONGEST, longest), "tokenizer": tokenizer}
   holders = [r for r in found if "audio" in r] or [r for r in first if "audio" in r]
-  heads = [audio.head(here / r["audio"]) for r in holders]
+  heads = [audio.head(here / r["audio"], on_error="") for r in holders]
   rates = {h.rate for h in heads}
   if not rate and len(rates) > 1:
     raise errors.UsageError(f"recordings have several rates, {min(rates)} and {max(rates)} Hz: set data.rate")

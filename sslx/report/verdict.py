@@ -9,6 +9,7 @@ from sslx.report.judge import accuracy, comparisons, judged, percent, setting_wo
 from sslx.watching import COLLAPSED_RANK, COLLAPSED_STD
 
 NARROW_STD, NARROW_RANK = 0.15, 4
+FITTING = 1.5                                               # BLEU of captions over that on other images
 
 
 def of(run):
@@ -19,6 +20,7 @@ def of(run):
   results, health, raw = comparisons(run["evaluation"]), measured(run), run["kind"]["raw"]
   further = {r["data"]: found for r in run.get("sets", ()) if (found := comparisons(r))}
   between = towers.comparisons(run["evaluation"])
+  said = ((run["evaluation"] or {}).get("captions") or {}).get("encoder")
   if collapsed(health):
     status, headline = "bad", "No: the representation has collapsed."
   elif between:
@@ -28,6 +30,8 @@ def of(run):
   elif further:
     status, headline = judged(sum(further.values(), []), raw)
     headline = f"{headline[:-1]}, on {', '.join(further)}."
+  elif said:
+    status, headline = captioned(said)
   elif run["evaluation"] is not None and health:
     status, headline = "unknown", "It looks healthy, but without labels nobody can say how useful it is."
   else:
@@ -35,12 +39,31 @@ def of(run):
   if not run["finished"]:
     headline = f"{headline[:-1]} (the run is not finished)."
   alone = [f"The encoder of {run['kind']['many']} by itself: {judged(results, raw)[1]}"] if between and results else []
-  parts = (towers.sentences(between), [*alone, *accuracy(results, raw), *(unevaluated(run) if not results else ())],
+  parts = (towers.sentences(between), captions(said),
+           [*alone, *accuracy(results, raw), *(unevaluated(run) if not results else ())],
            *([f"On {name}:", *accuracy(found, raw)] for name, found in further.items()),
            [*healthy(health, run["kind"]["many"]), *loss(run), *ending(run)],
            advice(status, results, between, health, run))
   return {"status": status, "headline": headline, "paragraphs": [text for p in parts if (text := " ".join(p))],
           "next": list(commands(run)), "tiles": towers.tiles(between) + tiles(run, results, health)}
+
+
+def captioned(said):
+  """(status, headline) of captions of held-out images beside the same ones given to other images."""
+  own, others = said["bleu4"], said["bleu4_others"]
+  if own <= others:
+    return "bad", "No: its captions fit other images as well as their own."
+  if own < FITTING * others:
+    return "mixed", "In part: its captions fit their own images little better than others."
+  return "good", "Yes: its captions fit their own images better than others."
+
+
+def captions(said):
+  """A sentence on captions of held-out images."""
+  if said:
+    yield (f"BLEU-4 of the captions of {said['count']} held-out images is {100 * said['bleu4']:.1f}, and "
+           f"{100 * said['bleu4_others']:.1f} when each is given to another image; {percent(said['distinct'])} of them "
+           "differ from each other.")
 
 
 def measured(run):
@@ -82,7 +105,8 @@ def unevaluated(run):
     steps, values = record.series(run["records"], key)
     if values:
       yield words.format(percent(values[-1]), steps[-1], many=run["kind"]["many"])
-  if run["evaluation"] is not None and not run.get("sets") and not towers.comparisons(run["evaluation"]):
+  if run["evaluation"] is not None and not (
+      run.get("sets") or towers.comparisons(run["evaluation"]) or "captions" in run["evaluation"]):
     yield "The evaluation holds no accuracies: for those, the training and the test set need labels."
 
 

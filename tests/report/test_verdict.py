@@ -83,6 +83,17 @@ def test_towers_in_words():
   assert "nobody can say" in verdict.of(run(old))["headline"]
 
 
+@pytest.mark.parametrize(("own", "others", "status", "words"), [
+    (0.12, 0.04, "good", "better than others"), (0.096, 0.08, "mixed", "little better"),
+    (0.05, 0.05, "bad", "as well")])
+def test_captions(own, others, status, words):
+  said = {"bleu4": own, "bleu4_others": others, "distinct": 0.145, "count": 200}
+  result = verdict.of(run({"captions": {"encoder": said}, "protocols": PROTOCOLS}))
+  assert result["status"] == status and words in result["headline"]
+  assert f"BLEU-4 of the captions of 200 held-out images is {100 * own:.1f}, and {100 * others:.1f}" in text(result)
+  assert "14.5 % of them differ" in text(result) and "no accuracies" not in text(result)
+
+
 def test_losing_to_raw_pixels():
   result = verdict.of(run(scores(0.80, 0.60, 0.95, few=(0.50, 0.30, 0.62))))
   assert result["status"] == "bad" and "raw pixels do better in 3 of 3" in result["headline"]
