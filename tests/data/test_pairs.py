@@ -123,3 +123,9 @@ def test_depth_maps_that_are_none(folder, depth, message):
     data.load(f"pairs:{folder}")
   with pytest.raises(errors.UsageError, match="data.length is -1"):
     data.load(f"pairs:{folder}", length=-1.0)
+
+
+def test_a_corrupt_recording_cannot_be_skipped(folder):
+  (folder / "1.wav").write_bytes(b"RIFF, and no more")
+  with pytest.raises(errors.RunError, match=r"1.wav is corrupt: .*; mend or remove it$"):
+    data.load(f"pairs:{folder}", length=0.5)
