@@ -1,45 +1,33 @@
 """The run around the training step: pretrain, save, stop, resume."""
 
 import contextlib
-import functools
+import dataclasses
 import json
 import signal
 import time
+from typing import Any
 
 import jax
-import numpy as np
 
 from sslx import (
   checkpoint,
   config as configs,
   cost,
-  data as datasets,
-  encoders,
   epochs,
   errors,
-  initial,
-  inputs,
   log as logs,
   mesh as meshes,
-  methods,
   optim,
   paths,
+  prepare,
   processes,
+  programs,
   run,
   watching,
 )
-from sslx.evaluate.watch import watcher
-from sslx.mesh import make_mesh, place
-from sslx.methods import probe
-from sslx.step import TrainState as TrainState, init_state, make_step
-
-
-def build(config):
-  """(encoder module, Method) of a resolved config."""
-  name, options = methods.split(config.encoder)
-  encoder = encoders.make(name, **options)
-  name, options = methods.split(config.method)
-  return encoder, methods.make(name, encoder, **options)
+from sslx.mesh import make_mesh, place as place
+from sslx.prepare import build as build
+from sslx.step import TrainState as TrainState, init_state as init_state, make_step as make_step
 
 
 def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=None, extend=None, profile=0):
@@ -61,163 +49,179 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
     errors.Stopped: SIGTERM or SIGINT asked the run to end; all is saved, the same call goes on.
   """
   run.prefer_determinism(config)
-  load = lambda split, **options: processes.in_turn(functools.partial(inputs.load, config, split, **options))
-  source = load("train", rest=True) if data is None else datasets.given(data)
-  paths.path(workdir)                                       # refused at once, if it cannot be
   if profile:
     paths.here(workdir, "the workdir of a run with --profile")
-  config = run.resolve(config, len(source), extend)
+  ready = prepare.prepare(config, workdir, data=data, test=test, method=method, tx=tx, extend=extend)
+  encoder, = loop([ready], workdir, log=log, extend=extend, profile=profile)
+  return encoder
+
+
+@dataclasses.dataclass
+class Member:
+  """A run in the loop.
+
+  now: its environment                                      saved: its Checkpoints
+  alarm: watching.Alarm                                     record: its Log
+  ended: the step since which its loss has stopped falling, or None
+  """
+  ready: Any
+  now: Any
+  saved: Any
+  alarm: Any
+  record: Any = None
+  ended: Any = None
+
+
+def opened(stack, ready, extend):
+  """The Member of a Ready run: its folder is entered, and left when the ExitStack closes."""
+  config, workdir, now = ready.config, ready.workdir, run.environment(ready.source, ready.classes)
+  processes.alike("the config, the workdir or the data", json.dumps(
+      [configs.plain(config), str(workdir), now["data"], now["x64"]], sort_keys=True, default=str))
+  if lock := processes.by_first(lambda: run.enter(workdir, config, now, extend)):
+    stack.enter_context(lock)
+  saved = stack.enter_context(contextlib.closing(checkpoint.Checkpoints(
+      workdir, keep=config.checkpoint.keep, metric=ready.metric, record=checkpoint.run_of(workdir))))
+  return Member(ready, now, saved, watching.Alarm(config.method.name))
+
+
+def resumed(members, where):
+  """(the step that the runs go on from, their TrainStates), or (0, None) for a start."""
+  like = lambda m: jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), m.ready.state, where)
+  (done, state), = (m.saved.restore(like(m), warn=logs.say) for m in members)
+  if state is not None:
+    return done, [state]
+  if members[0].ready.config.init and not members[0].ready.fresh:
+    raise errors.RunError(f"no checkpoint in {members[0].ready.workdir} could be restored: give a new --workdir")
+  return 0, None
+
+
+def begin(ready, mesh, where):
+  """Says how a run starts."""
+  c = ready.config
+  logs.say(f"{len(ready.source)} examples, {c.total_steps} steps of {c.batch_size} on {mesh.size} device(s)"
+           + (f", {meshes.share(ready.state, where) / 2**20:.0f} MB of state each" if c.mesh.fsdp > 1 else "")
+           + (f", peak learning rate {optim.peak(c.optim, c.batch_size):g}" if ready.rate else ""))
+  if c.slices > 1 and "batch_stats" in str(jax.tree.structure(ready.state.state)):
+    logs.say(f"batch norm is of each of the {c.slices} slices by itself (ghost batch norm)")
+
+
+def loop(runs, workdir, *, log=None, extend=None, profile=0):
+  """Trains Ready runs by one program; returns their Encoders. Arguments and errors as those of `train`."""
+  config, method = runs[0].config, runs[0].method
   total, size, mesh = config.total_steps, config.batch_size, make_mesh(config)
-  if data is not None:
-    config.data.name = "given"
-  if method:
-    config.encoder, config.method = {}, {"name": "given"}
-  if tx:
-    config.optim = {"name": "given"}
-  examples, classes = datasets.numbered(source)             # so that probes are as wide as there are classes
-  run.fill(config, len(source), classes)
-  encoder, method = method or build(config)
-  watched = method
-  if config.online_probe and classes:
-    method = probe.online(method, encoder, classes, source.key)
-  rate = None if tx else optim.schedule(config.optim, total, size)
-  tx = tx or optim.make(config.optim, total, size)
-  if data is None and test is None and config.evaluate.every:
-    test = load("test")
-  watch, metric = watcher(config, source, test, encoder, watched) if config.evaluate.every else (None, None)
-
-  def batches(start):
-    found = datasets.batches(examples, batch_size=size, seed=config.seed, start=start, workers=config.data.workers,
-                             process_index=jax.process_index(), process_count=jax.process_count())
-    return (place({k: batch[k] for k in method.reads}, mesh) for batch in found)
-
-  first = examples.batch(np.arange(1))
-  inputs.check_reads(method, first)
-  inputs.check_images(source)
-  key_init, key = jax.random.split(jax.random.key(config.seed))
-  if config.init_frozen or config.init_rate != 1:
-    places = initial.places(method, key_init, first, source.key)
-    tx = optim.held(tx, places, steps=config.init_frozen, rate=config.init_rate)
-    method = initial.still(method, key_init, first, source.key, share=(config.init_frozen - 0.5) / total)
-  state = init_state(method, tx, key_init, first)
-  fresh = not checkpoint.folders(workdir)
-  if config.init and fresh:
-    state = initial.start(method, state, checkpoint.load_encoder(config.init).variables, source.key)
-  where = meshes.of(config, state, mesh)
-  state = meshes.put(state, where)
-  step = make_step(method, tx, total, where, config.slices)
-
-  now = run.environment(source, classes)
+  where = meshes.of(config, runs[0].state, mesh)
   with contextlib.ExitStack() as stack:                     # closes all, the last first, whatever happens
     signals = stack.enter_context(run.Signals())
-    processes.alike("the config, the workdir or the data", json.dumps(
-        [configs.plain(config), str(workdir), now["data"], now["x64"]], sort_keys=True, default=str))
-    if lock := processes.by_first(lambda: run.enter(workdir, config, now, extend)):
-      stack.enter_context(lock)
-    saved = stack.enter_context(contextlib.closing(checkpoint.Checkpoints(
-        workdir, keep=config.checkpoint.keep, metric=metric, record=checkpoint.run_of(workdir))))
-    done, restored = saved.restore(state, warn=logs.say)
-    if restored is None:
-      done = 0
-      if config.init and not fresh:
-        raise errors.RunError(f"no checkpoint in {workdir} could be restored: give a new --workdir")
-      logs.say(f"{len(source)} examples, {total} steps of {size} on {mesh.size} device(s)"
-               + (f", {meshes.share(state, where) / 2**20:.0f} MB of state each" if config.mesh.fsdp > 1 else "")
-               + (f", peak learning rate {optim.peak(config.optim, size):g}" if rate else ""))
-      if config.slices > 1 and "batch_stats" in str(jax.tree.structure(state.state)):
-        logs.say(f"batch norm is of each of the {config.slices} slices by itself (ghost batch norm)")
+    members = [opened(stack, ready, extend) for ready in runs]
+    done, states = resumed(members, where)
+    program = programs.alone(members[0].ready, mesh, where)
+    if states is None:
+      begin(runs[0], mesh, where)
+      state = program.start([m.ready.state for m in members])
     else:
-      state = restored
+      state = program.join(states)
       logs.say(f"going on from step {done} of {total} in {workdir}")
-    record = stack.enter_context(contextlib.closing(logs.Log(workdir, start=done, total=total, unit=size, also=log,
-                                                        silent=not processes.first())))
+    states = runs[0].state = None                           # the loop's is the only one
+    for m in members:
+      m.record = stack.enter_context(contextlib.closing(logs.Log(
+          m.ready.workdir, start=done, unit=size, also=log, silent=not processes.first())))
+      m.ended = None if extend else logs.plateau(m.record.losses())
+    shown = stack.enter_context(contextlib.closing(logs.Shown(total, done)))
 
-    agreed, stop, overdue = processes.Agreement(), False, False
-    ended, last_save = None if extend else logs.plateau(record.losses()), time.monotonic()
-    pending, ahead = [], batches(done)                      # pending: steps whose numbers nobody has looked at yet
+    agreed, stop, overdue, last_save = processes.Agreement(), False, False, time.monotonic()
+    pending, ahead, step = [], program.batches(done), program.step      # pending: steps that nobody has looked at yet
     pace = stack.enter_context(contextlib.closing(watching.Pace(device=jax.local_devices()[0])))
-    if done < total:
-      begun = time.monotonic()
-      with pace.waiting("input"):
-        batch = next(ahead)
-      traced = step.trace(state, key, batch)
-      step, pace.flops = traced.lower().compile(), cost.flops(traced.jaxpr) / mesh.size     # another shape is an error
-      logs.say(f"compiled in {time.monotonic() - begun:.0f} s")
-      record.pause(time.monotonic() - begun)
-      pace.restart()
     traces = stack.enter_context(contextlib.closing(watching.Profile(paths.path(workdir) / "profile", profile, done)))
-    alarm = watching.Alarm(config.method.name)
 
     @contextlib.contextmanager
     def aside(what="evaluating"):                           # no part of the steps' time
       begun = time.monotonic()
       with pace.waiting(what):
         yield
-      record.pause(time.monotonic() - begun)
+      for m in members:
+        m.record.pause(time.monotonic() - begun)
       pace.restart()
 
-    while done < total and not stop and not (ended and config.stop.plateau):
-      if method.epoch and done % epochs.length(source, size) == 0:
+    def check():
+      """Looks at the pending steps."""
+      with pace.waiting("compute"):
+        found = [(n, program.each(values)) for n, values in jax.device_get(pending)]
+      for i, m in enumerate(members):
+        watching.check_finite([(n, *values[i]) for n, values in found], m.saved.steps())
+      pace.step(done, count=min(2, len(pending)))           # those that nobody has waited for yet
+      pending.clear()
+
+    if done < total:
+      with aside("input"):
+        batch = next(ahead)
+      begun = time.monotonic()
+      traced = step.trace(state, program.fixed, batch)
+      step, pace.flops = traced.lower().compile(), cost.flops(traced.jaxpr) / mesh.size     # another shape is an error
+      logs.say(f"compiled in {time.monotonic() - begun:.0f} s")
+      for m in members:
+        m.record.pause(time.monotonic() - begun)
+      pace.restart()
+
+    while done < total and not stop and not (config.stop.plateau and all(m.ended for m in members)):
+      if method.epoch and done % epochs.length(runs[0].source, size) == 0:
         if pending:
-          with pace.waiting("compute"):
-            watching.check_finite(pending, saved.steps())
-          pace.step(done, count=min(2, len(pending)))
-          pending = []
+          check()
         with aside():
-          state = epochs.between(method, tx, encoder, source, state, key, where)
-      state, metrics = step(state, key, batch)
+          state = program.join([
+              epochs.between(method, m.ready.tx, m.ready.encoder, m.ready.source, program.member(state, i),
+                             m.ready.key, where) for i, m in enumerate(members)])
+      state, metrics = step(state, program.fixed, batch)
       done += 1
-      pending.append((done, metrics["loss"], metrics["grad_norm"], metrics.pop("param_norm")))
+      pending.append((done, (metrics["loss"], metrics["grad_norm"], metrics.pop("param_norm"))))
       with pace.waiting("input", idle=metrics["loss"].is_ready):
         batch = next(ahead) if done < total else None       # while the step runs
       if len(pending) > 2:
         with pace.waiting("compute"):
-          pending[-3][1].block_until_ready()                # the host is never more than two steps ahead
+          pending[-3][1][0].block_until_ready()             # the host is never more than two steps ahead
         pace.step(done)
       traces(done)
 
       due = lambda every: every and done % every == 0
-      evaluate_now = watch and due(config.evaluate.every)
+      evaluate_now = runs[0].watch and due(config.evaluate.every)
       log_now = evaluate_now or due(config.log.every) or done == total
       save_now = evaluate_now or overdue or due(config.checkpoint.every)
       if log_now or save_now:
-        with pace.waiting("compute"):
-          watching.check_finite(pending, saved.steps())
-        pace.step(done, count=min(2, len(pending)))         # those that nobody has waited for yet
-        pending = []
-      values, best = {}, None
+        check()
+      found = [({}, None)] * len(members)                   # values for the log, and what "best" compares
       if evaluate_now:
         with aside():
-          values, best = watch(state.params, state.state)
+          for i, m in enumerate(members):
+            now = program.member(state, i)
+            found[i] = m.ready.watch(now.params, now.state)
       if log_now:
-        alarm(record.train(done, jax.device_get(metrics) | values | ({"lr": rate(done - 1)} if rate else {})
-                           | pace.values()))
-        since = logs.plateau(record.losses())
-        if since and not ended:
-          logs.say(f"the loss has not fallen since step {since}"
-                   + (": the run ends here (stop.plateau)" if config.stop.plateau else ""))
-        ended = since
+        numbers, clock, records = program.each(jax.device_get(metrics)), pace.values(), []
+        for m, own, (values, _) in zip(members, numbers, found, strict=True):
+          rate = {"lr": m.ready.rate(done - 1)} if m.ready.rate else {}
+          records.append(m.record.train(done, own | values | rate | clock))
+        shown(done, records[0], size)
+        for m, record in zip(members, records, strict=True):
+          m.alarm(record)
+          since = logs.plateau(m.record.losses())
+          if since and not m.ended:
+            logs.say(f"the loss has not fallen since step {since}"
+                     + (": the run ends here (stop.plateau)" if config.stop.plateau else ""))
+          m.ended = since
       if save_now:
         with aside("saving"):
-          record.flush()
-          saved.save(done, state, best)
+          for i, m in enumerate(members):
+            m.record.flush()
+            m.saved.save(done, program.member(state, i), found[i][1])
         last_save = time.monotonic()
       late = 0 < 60 * config.checkpoint.minutes < time.monotonic() - last_save
       stop, overdue = agreed(bool(signals.received), late)
 
-    watching.check_finite(pending, saved.steps())
-    saved.save(done, state)
-    saved.wait()
+    check()
+    for i, m in enumerate(members):
+      m.saved.save(done, program.member(state, i))
+    for m in members:
+      m.saved.wait()
     if stop and done < total:
       by = signal.Signals(signals.received).name if signals.received else "a signal to another process"
       raise errors.Stopped(f"stopped by {by} at step {done} of {total}; all is saved in {workdir}: the same command "
                            "goes on")
-    spec = checkpoint.spec_of(configs.plain(config), now) | {"step": done}
-    towers = meshes.whole(method.encoder(state.params, state.state))
-    for tower, variables in towers.items():
-      x = first[tower] if tower in first else first[source.key][:, 0]                   # a frame of a clip
-      mine = spec if tower == source.key else checkpoint.spec_of_tower(spec, tower, x.shape)
-      folder = paths.path(workdir) if tower == source.key else paths.path(workdir) / "towers" / tower
-      export = functools.partial(checkpoint.export_encoder, folder / "encoder", variables, mine)
-      processes.by_first(export)
-    return checkpoint.Encoder(encoder, towers[source.key], tuple(source.shape), spec)
+    return [prepare.export(m.ready, program.member(state, i), m.now, done) for i, m in enumerate(members)]

@@ -26,6 +26,8 @@ ORDER = [
   {"watching"},
   {"evaluate"},
   {"epochs", "initial", "inputs"},
+  {"prepare"},
+  {"programs"},
   {"train"},
   {"frozen", "transfer", "interop", "plan", "doctor"},
   {"report"},
