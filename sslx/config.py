@@ -25,6 +25,8 @@ def default():
   """A ConfigDict with every key of a run; batch sizes, steps and learning rates are global, never per device."""
   c = ConfigDict()
   c.seed = 0
+  c.seeds = 1                     # so many runs by one command, of seed, seed + 1, ..., a folder of the workdir each
+  c.rates = ()                    # peak learning rates in place of optim.lr: for each of them that many runs
   c.total_steps = 0               # length of the run in steps, or ...
   c.total_epochs = 0.0            # ... in passes over the training split: set one of the two
   c.batch_size = 256
@@ -140,7 +142,7 @@ def restored(saved):
     elif isinstance(value, dict):
       c[key].update(tuples(value))
     else:
-      c[key] = value
+      c[key] = tuple(value) if isinstance(value, list) else value
   return c.lock()
 
 

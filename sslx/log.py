@@ -119,10 +119,14 @@ class Shown:
     self.bar.start()
     self.task = self.bar.add_task("pretraining", total=total, completed=start, note="")
 
-  def __call__(self, step, record, unit):
-    """record: what Log.train gave; unit: examples a step."""
+  def __call__(self, step, records, unit):
+    """records: {name of a run: what Log.train gave}; unit: examples a step."""
+    record = next(iter(records.values()))
     health = " ".join(f"{k} {record[k]:.3f}" for k in ("z_std", "h_std", "online_accuracy") if k in record)
-    note = f"loss {record['loss']:.4f} {health} {record['images_per_s']:.0f} examples/s"
+    loss = f"loss {record['loss']:.4f} {health}"
+    if len(records) > 1:
+      loss = "loss " + ", ".join(f"{r['loss']:.4f} {name}" for name, r in records.items()) + ";"
+    note = f"{loss} {record['images_per_s']:.0f} examples/s"
     self.bar.update(self.task, completed=step, note=note)
     if not console.is_terminal:
       left = (self.total - step) * unit / max(1e-9, record["images_per_s"])

@@ -56,9 +56,9 @@ def arranged(devices, fsdp=1):
   return Mesh(np.array(devices).reshape(-1, fsdp), AXES, axis_types=(AxisType.Auto,) * 2)
 
 
-def rows(mesh):
-  """Where a batch lies: its first axis over all devices."""
-  return NamedSharding(mesh, PartitionSpec(AXES))
+def rows(mesh, axis=0):
+  """Where a batch lies: its first axis, or another one, over all devices."""
+  return NamedSharding(mesh, PartitionSpec(*[None] * axis, AXES))
 
 
 def everywhere(mesh):

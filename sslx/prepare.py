@@ -33,10 +33,10 @@ class Ready:
   config: resolved and filled                      workdir: its folder
   source: the training data                        examples: the same, classes numbered from 0 on
   classes: how many, or None                       encoder, method: the Flax module; the Method, with its online probe
-  rate: step -> learning rate, or None             tx: the optax transformation
+  rate: step -> learning rate, or None             optimizer: peak learning rate (or None: the config's) -> optax's
   watch, metric: of evaluate.watch, or None        first: a batch of one example
   state: the TrainState before the first step      key: of all steps
-  fresh: whether the folder has no checkpoint
+  fresh: whether the folder has no checkpoint      name: among several
   """
   config: Any
   workdir: Any
@@ -46,18 +46,22 @@ class Ready:
   encoder: Any
   method: Any
   rate: Any
-  tx: Any
+  optimizer: Any
   watch: Any
   metric: Any
   first: Any
   state: Any
   key: Any
   fresh: bool
+  name: str = ""
 
-  def batches(self, start):
-    """An endless iterator of host batches from number `start` on: what the method reads, this process's share."""
+  def batches(self, start, readers=1):
+    """An endless iterator of host batches from number `start` on: what the method reads, this process's share.
+
+    readers: how many iterators share config.data.workers.
+    """
     found = datasets.batches(self.examples, batch_size=self.config.batch_size, seed=self.config.seed, start=start,
-                             workers=self.config.data.workers, process_index=jax.process_index(),
+                             workers=-(-self.config.data.workers // readers), process_index=jax.process_index(),
                              process_count=jax.process_count())
     return ({k: batch[k] for k in self.method.reads} for batch in found)
 
@@ -75,9 +79,17 @@ def load(config, split, **options):
   return processes.in_turn(functools.partial(inputs.load, config, split, **options))
 
 
-def prepare(config, workdir, *, data=None, test=None, method=None, tx=None, extend=None):
-  """The Ready run of a config; arguments and errors as those of train.train. Nothing is written."""
-  source = load(config, "train", rest=True) if data is None else datasets.given(data)
+def training(config, data=None):
+  """The training data of a config, or those that are given."""
+  return load(config, "train", rest=True) if data is None else datasets.given(data)
+
+
+def prepare(config, workdir, *, data=None, test=None, method=None, tx=None, extend=None, source=None, name=""):
+  """The Ready run of a config; arguments and errors as those of train.train. Nothing is written.
+
+  source: what `training` gives, if that was done already; name: of the run among several.
+  """
+  source = training(config, data) if source is None else source
   paths.path(workdir)                                       # refused at once, if it cannot be
   config = run.resolve(config, len(source), extend)
   meshes.make_mesh(config)                                  # refused at once, too
@@ -95,25 +107,29 @@ def prepare(config, workdir, *, data=None, test=None, method=None, tx=None, exte
   if config.online_probe and classes:
     method = probe.online(method, encoder, classes, source.key)
   rate = None if tx else optim.schedule(config.optim, total, size)
-  tx = tx or optim.make(config.optim, total, size)
   if data is None and test is None and config.evaluate.every:
     test = load(config, "test")
   watch, metric = watcher(config, source, test, encoder, watched) if config.evaluate.every else (None, None)
   first = examples.batch(np.arange(1))
   inputs.check_reads(method, first)
   inputs.check_images(source)
+  held = None
   key_init, key = jax.random.split(jax.random.key(config.seed))
   if config.init_frozen or config.init_rate != 1:
-    places = initial.places(method, key_init, first, source.key)
-    tx = optim.held(tx, places, steps=config.init_frozen, rate=config.init_rate)
+    held = {"places": initial.places(method, key_init, first, source.key), "steps": config.init_frozen,
+            "rate": config.init_rate}
     method = initial.still(method, key_init, first, source.key, share=(config.init_frozen - 0.5) / total)
-  state = init_state(method, tx, key_init, first)
+
+  def optimizer(peak=None):
+    made = tx or optim.make(config.optim, total, size, peak)
+    return optim.held(made, **held) if held else made
+  state = init_state(method, optimizer(), key_init, first)
   fresh = not checkpoint.folders(workdir)
   if config.init and fresh:
     state = initial.start(method, state, checkpoint.load_encoder(config.init).variables, source.key)
   return Ready(config=config, workdir=workdir, source=source, examples=examples, classes=classes, encoder=encoder,
-               method=method, rate=rate, tx=tx, watch=watch, metric=metric, first=first, state=state, key=key,
-               fresh=fresh)
+               method=method, rate=rate, optimizer=optimizer, watch=watch, metric=metric, first=first, state=state,
+               key=key, fresh=fresh, name=name)
 
 
 def export(ready, state, now, step):

@@ -1,6 +1,5 @@
 """The training step that all methods share, and the state it carries on."""
 
-import functools
 from typing import Any
 
 import flax
@@ -21,17 +20,8 @@ class TrainState:
   opt: Any        # the optimizer's own
 
 
-def make_step(method, tx, total_steps, where=None, slices=1):
-  """The jitted step (train, rng, batch) -> (train, metrics), written for the global batch; `train` is donated.
-
-  batch: the arrays that method.reads names, images as integers or floats in [0, 1], spread over a mesh if there is
-  one; rng: the run's key, the same at every step; metrics: "loss", "grad_norm", "param_norm" and the method's own.
-  where: how the state lies on the mesh, a TrainState of shardings (mesh.shardings), which it keeps.
-  slices: in how many the batch goes through the networks, see base.forward.
-  """
-  out = where and (where, mesh.everywhere(where.step.mesh))
-
-  @functools.partial(jax.jit, donate_argnums=0, out_shardings=out)
+def stepped(method, tx, total_steps, slices=1):
+  """The step (train, rng, batch) -> (train, metrics) as a pure function; see `make_step`."""
   def step(train, rng, batch):
     rng_views, rng_loss = jax.random.split(jax.random.fold_in(rng, train.step))
     views = method.views(rng_views, batch)
@@ -45,6 +35,33 @@ def make_step(method, tx, total_steps, where=None, slices=1):
     return TrainState(step=train.step + 1, params=params, state=state, opt=opt), metrics
 
   return step
+
+
+def make_step(method, tx, total_steps, where=None, slices=1):
+  """The jitted step (train, rng, batch) -> (train, metrics), written for the global batch; `train` is donated.
+
+  batch: the arrays that method.reads names, images as integers or floats in [0, 1], spread over a mesh if there is
+  one; rng: the run's key, the same at every step; metrics: "loss", "grad_norm", "param_norm" and the method's own.
+  where: how the state lies on the mesh, a TrainState of shardings (mesh.shardings), which it keeps.
+  slices: in how many the batch goes through the networks, see base.forward.
+  """
+  out = where and (where, mesh.everywhere(where.step.mesh))
+  return jax.jit(stepped(method, tx, total_steps, slices), donate_argnums=0, out_shardings=out)
+
+
+def make_steps(method, optimizer, total_steps, where, slices=1):
+  """`make_step` for several runs at once, each by itself: their axis is the first of every array.
+
+  The jitted step (train, {"key": [n], "peak": [n]}, batch [n, B, ...]) -> (train, metrics [n]). optimizer: peak
+  learning rate -> optax transformation. where: a TrainState of shardings, all the same: mesh.rows if the runs are
+  spread over the devices, which then need nothing of each other, or mesh.everywhere.
+  """
+  def step(train, fixed, batch):
+    return stepped(method, optimizer(fixed["peak"]), total_steps, slices)(train, fixed["key"], batch)
+  many, each = jax.vmap(step), where.step
+  if each.spec:
+    many = jax.shard_map(many, mesh=each.mesh, in_specs=each.spec, out_specs=each.spec, check_vma=False)
+  return jax.jit(many, donate_argnums=0, out_shardings=(where, each))
 
 
 def init_state(method, tx, rng, batch):
