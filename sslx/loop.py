@@ -97,6 +97,9 @@ def loop(runs, workdir, *, log=None, extend=None, profile=0):
   Arguments and errors are those of train.train; errors.Diverged where all of them do.
   """
   config, method, several = runs[0].config, runs[0].method, len(runs) > 1
+  at_once, epoch = config.dispatch, epochs.length(runs[0].source, config.batch_size)
+  if method.epoch and epoch % at_once:
+    raise errors.UsageError(f"an epoch has {epoch} steps, which is no multiple of dispatch={at_once}: change either")
   total, size, mesh = config.total_steps, config.batch_size, meshes.make_mesh(config)
   where = meshes.of(config, runs[0].state, mesh)
   with contextlib.ExitStack() as stack:                     # closes all, the last first, whatever happens
@@ -121,7 +124,8 @@ def loop(runs, workdir, *, log=None, extend=None, profile=0):
     agreed, stop, overdue, last_save = processes.Agreement(), False, False, time.monotonic()
     pending, ahead, step = [], program.batches(done), program.step      # pending: steps that nobody has looked at yet
     pace = stack.enter_context(contextlib.closing(watching.Pace(device=jax.local_devices()[0])))
-    traces = stack.enter_context(contextlib.closing(watching.Profile(paths.path(workdir) / "profile", profile, done)))
+    traces = stack.enter_context(contextlib.closing(watching.Profile(
+        paths.path(workdir) / "profile", profile, done, at_once)))
     alive = lambda: [(i, m) for i, m in enumerate(members) if not m.failed]
 
     @contextlib.contextmanager
@@ -137,11 +141,12 @@ def loop(runs, workdir, *, log=None, extend=None, profile=0):
       """Looks at the pending steps."""
       with pace.waiting("compute"):
         found = [(n, program.each(values)) for n, values in jax.device_get(pending)]
-      pace.step(done, count=min(2, len(pending)))           # those that nobody has waited for yet
+      pace.step(done, count=at_once * min(2, len(pending)))  # those that nobody has waited for yet
       pending.clear()
       for i, m in alive():
         try:
-          watching.check_finite([(n, *values[i]) for n, values in found], m.saved.steps())
+          watching.check_finite([(n - at_once + 1 + j, *now) for n, values in found
+                                 for j, now in enumerate(zip(*values[i], strict=True))], m.saved.steps())
         except errors.Diverged as e:
           m.failed = str(e)
           if m.ready.name:
@@ -155,27 +160,28 @@ def loop(runs, workdir, *, log=None, extend=None, profile=0):
         batch = next(ahead)
       begun = time.monotonic()
       traced = step.trace(state, program.fixed, batch)
-      step, pace.flops = traced.lower().compile(), cost.flops(traced.jaxpr) / mesh.size     # another shape is an error
+      step = traced.lower().compile()                       # another shape is an error
+      pace.flops = cost.flops(traced.jaxpr) / mesh.size / at_once
       logs.say(f"compiled in {time.monotonic() - begun:.0f} s")
       for m in members:
         m.record.pause(time.monotonic() - begun)
       pace.restart()
 
     while done < total and not stop and not (config.stop.plateau and all(m.ended for m in members)):
-      if method.epoch and done % epochs.length(runs[0].source, size) == 0:
+      if method.epoch and done % epoch == 0:
         if pending:
           check()
         with aside():
           state = program.join([between(m, program.member(state, i), where) for i, m in enumerate(members)])
       state, metrics = step(state, program.fixed, batch)
-      done += 1
+      done += at_once
       pending.append((done, (metrics["loss"], metrics["grad_norm"], metrics.pop("param_norm"))))
       with pace.waiting("input", idle=metrics["loss"].is_ready):
         batch = next(ahead) if done < total else None       # while the step runs
       if len(pending) > 2:
         with pace.waiting("compute"):
-          pending[-3][1][0].block_until_ready()             # the host is never more than two steps ahead
-        pace.step(done)
+          pending[-3][1][0].block_until_ready()             # the host is never more than two of them ahead
+        pace.step(done, count=at_once)
       traces(done)
 
       due = lambda every: every and done % every == 0
@@ -194,7 +200,8 @@ def loop(runs, workdir, *, log=None, extend=None, profile=0):
         numbers, clock, records = program.each(jax.device_get(metrics)), pace.values(), {}
         for i, m in alive():
           rate = {"lr": m.ready.rate(done - 1)} if m.ready.rate else {}
-          records[m.ready.name] = m.record.train(done, numbers[i] | found[i][0] | rate | clock)
+          own = {k: v[-1] for k, v in numbers[i].items()}   # of the last step
+          records[m.ready.name] = m.record.train(done, own | found[i][0] | rate | clock)
         shown(done, records, size)
         for _, m in alive():
           m.alarm(records[m.ready.name])

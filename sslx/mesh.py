@@ -107,9 +107,9 @@ def put(tree, where):
   return jax.tree.map(one, tree, where)
 
 
-def place(batch, mesh):
-  """A host batch, this process's share, onto the mesh."""
-  return {k: jax.make_array_from_process_local_data(rows(mesh), v) for k, v in batch.items()}
+def place(batch, mesh, axis=0):
+  """A host batch, this process's share, onto the mesh; axis: that of the examples."""
+  return {k: jax.make_array_from_process_local_data(rows(mesh, axis), v) for k, v in batch.items()}
 
 
 def whole(tree):

@@ -58,12 +58,15 @@ class Ready:
   def batches(self, start, readers=1):
     """An endless iterator of host batches from number `start` on: what the method reads, this process's share.
 
-    readers: how many iterators share config.data.workers.
+    With data.device only positions, {"index": [b]}. readers: how many iterators share config.data.workers.
     """
-    found = datasets.batches(self.examples, batch_size=self.config.batch_size, seed=self.config.seed, start=start,
+    here = self.config.data.device
+    examples = dataclasses.replace(self.examples, read=lambda rows: {}, labels=None, in_memory=True) if here else (
+        self.examples)
+    found = datasets.batches(examples, batch_size=self.config.batch_size, seed=self.config.seed, start=start,
                              workers=-(-self.config.data.workers // readers), process_index=jax.process_index(),
                              process_count=jax.process_count())
-    return ({k: batch[k] for k in self.method.reads} for batch in found)
+    return ({k: batch[k] for k in (["index"] if here else self.method.reads)} for batch in found)
 
 
 def build(config):

@@ -39,6 +39,12 @@ def resolve(config, examples, extend=None):
                             f"from 1 to {examples}")
   if c.total_epochs:
     c.total_steps, c.total_epochs = max(1, int(c.total_epochs * examples) // c.batch_size), 0.0
+  if c.dispatch < 1:
+    raise errors.UsageError(f"dispatch is {c.dispatch}: it is the number of steps at once, at least 1")
+  for key, every in {"total_steps": c.total_steps, "log.every": c.log.every, "checkpoint.every": c.checkpoint.every,
+                     "evaluate.every": c.evaluate.every}.items():
+    if every % c.dispatch:
+      raise errors.UsageError(f"{key} is {every}, which is no multiple of dispatch={c.dispatch}: change either")
   if c.precision not in ("float32", "bfloat16"):
     raise errors.unknown("precision", c.precision, ("float32", "bfloat16"))
   c.data.name = data.absolute(c.data.name)                  # so that later commands find it

@@ -4,9 +4,8 @@ import math
 import statistics
 
 import jax
-import jax.numpy as jnp
 
-from sslx import checkpoint, config as configs, cost, errors, log, paths, processes, run
+from sslx import checkpoint, config as configs, errors, log, paths, processes, run
 
 ENDED = "diverged.json"                                     # in the folder of a run that is not trained any more
 
@@ -63,7 +62,8 @@ def enter(workdir, config, ready, extend):
     apart = configs.difference(checkpoint.read_json(path / "config.json"), configs.plain(whole))
     lines = [f"{k} was {a!r}, is {b!r}" for k, (a, b) in apart.items() if k not in free]
     if lines:
-      raise errors.UsageError(f"{workdir} holds other runs: {'; '.join(lines)}. Give a new --workdir, or the old settings")
+      raise errors.UsageError(f"{workdir} holds other runs: {'; '.join(lines)}. Give a new --workdir, or the old "
+                              "settings")
   run.make(path)
   checkpoint.write_json(path / "config.json", configs.plain(whole))
 
@@ -78,19 +78,6 @@ def check(runs):
       raise errors.UsageError(f"{r.name} and {first.name} are not alike, as their data are not (examples "
                               f"{len(r.source)} and {len(first.source)}, classes {r.classes} and {first.classes}): "
                               "start them one by one, with --config.seed=N")
-
-
-def in_turn(ready):
-  """Whether runs like this are faster one after the other: on a CPU with convolutions, which by vmap, as each run has
-  kernels of its own, become grouped ones."""
-  if jax.default_backend() != "cpu":
-    return False
-  method, state, n = ready.method, ready.state, ready.config.batch_size
-  kind = lambda x: jax.ShapeDtypeStruct((n, *x.shape[1:]), jnp.asarray(x).dtype)
-  batch = {k: kind(ready.first[k]) for k in method.reads}
-  views = jax.eval_shape(method.views, ready.key, batch)
-  traced = jax.make_jaxpr(method.loss)(state.params, state.state, views, ready.key, 0.5)
-  return "conv_general_dilated" in cost.primitives(traced)
 
 
 def ended(workdir):

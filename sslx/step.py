@@ -49,19 +49,22 @@ def make_step(method, tx, total_steps, where=None, slices=1):
   return jax.jit(stepped(method, tx, total_steps, slices), donate_argnums=0, out_shardings=out)
 
 
-def make_steps(method, optimizer, total_steps, where, slices=1):
-  """`make_step` for several runs at once, each by itself: their axis is the first of every array.
 
-  The jitted step (train, {"key": [n], "peak": [n]}, batch [n, B, ...]) -> (train, metrics [n]). optimizer: peak
-  learning rate -> optax transformation. where: a TrainState of shardings, all the same: mesh.rows if the runs are
-  spread over the devices, which then need nothing of each other, or mesh.everywhere.
+def dispatched(step, number, unroll=False):
+  """A step for `number` batches: (train, fixed, batches [number, ...]) -> (train, metrics [number]).
+
+  step: (train, fixed, batch) -> (train, metrics). unroll: a copy of it for each batch in place of a loop, which takes as
+  many times longer to compile.
   """
-  def step(train, fixed, batch):
-    return stepped(method, optimizer(fixed["peak"]), total_steps, slices)(train, fixed["key"], batch)
-  many, each = jax.vmap(step), where.step
-  if each.spec:
-    many = jax.shard_map(many, mesh=each.mesh, in_specs=each.spec, out_specs=each.spec, check_vma=False)
-  return jax.jit(many, donate_argnums=0, out_shardings=(where, each))
+  def steps(train, fixed, batches):
+    if number > 1 and not unroll:
+      return jax.lax.scan(lambda train, batch: step(train, fixed, batch), train, batches)
+    found = []
+    for i in range(number):
+      train, metrics = step(train, fixed, jax.tree.map(lambda x: x[i], batches))
+      found.append(metrics)
+    return train, jax.tree.map(lambda *x: jnp.stack(x), *found)
+  return steps
 
 
 def init_state(method, tx, rng, batch):

@@ -1,7 +1,7 @@
 """Pretraining: one run, or several by one command."""
 
-from sslx import checkpoint, errors, log as logs, paths, prepare, run, seeds
-from sslx.loop import loop
+from sslx import errors, log as logs, paths, prepare, programs, run, seeds
+from sslx.loop import loop, told
 from sslx.mesh import make_mesh as make_mesh, place as place
 from sslx.prepare import build as build
 from sslx.step import TrainState as TrainState, init_state as init_state, make_step as make_step
@@ -10,9 +10,9 @@ from sslx.step import TrainState as TrainState, init_state as init_state, make_s
 def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=None, extend=None, profile=0):
   """Pretrains as `config` says in the folder `workdir`, going on with the run that is there; returns its Encoder.
 
-  With config.seeds or config.rates it is several runs, each in a folder of its own below `workdir` and the same, but for
-  rounding, as if it were trained alone: by one program, or in turn where that is faster (seeds.in_turn). Returned is
-  {name of the folder: Encoder} of those whose numbers stayed finite.
+  With config.seeds or config.rates it is several runs, each in a folder of its own below `workdir` and, but for
+  rounding, the one that it would be alone: by one program, or in turn where that is faster (programs.crawls). Returned
+  is {name of the folder: Encoder} of those whose numbers stayed finite.
 
   Args:
     config: see config.py. Anything that changes the numbers must be as it was when the run began.
@@ -41,7 +41,7 @@ def train(config, workdir, *, data=None, test=None, method=None, tx=None, log=No
 def several(config, workdir, given, log, how):
   """`train` of several runs: {name: Encoder}. given, how: its arguments."""
   if given["tx"] and config.rates:
-    raise errors.UsageError("rates are peak learning rates of config.optim: leave them out with an optimizer of your own")
+    raise errors.UsageError("rates are peak learning rates of config.optim: an optimizer of your own has none")
   configs, extend = seeds.members(config), how["extend"]
   folders = {name: paths.path(workdir) / name for name in configs}
 
@@ -49,7 +49,7 @@ def several(config, workdir, given, log, how):
     return prepare.prepare(configs[name], folders[name], name=name, extend=extend, **source, **given)
   first, *rest = configs
   runs = [ready(first)]
-  if seeds.in_turn(runs[0]):
+  if programs.crawls(runs[0]):
     seeds.enter(workdir, config, runs.pop(), extend)
     logs.say(f"{len(configs)} runs, one after the other: with convolutions that is faster on a CPU than all at once")
     return each(configs, folders, given, log, how)
@@ -79,7 +79,7 @@ def each(configs, folders, given, log, how):
       continue
     logs.say(f"{name}: {folders[name]}")
     try:
-      found[name] = train(config, folders[name], log=log and (lambda r, name=name: log({**r, "run": name})), **how, **given)
+      found[name] = train(config, folders[name], log=told(log, name), **how, **given)
     except errors.Diverged as e:
       seeds.end(folders[name], e)
       logs.say(f"{name}: {e}")

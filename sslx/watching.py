@@ -182,8 +182,10 @@ class Profile:
   """A trace of `steps` steps, the first few of a start left out, for xprof; in `folder`, one for each process."""
   LEAD = 5
 
-  def __init__(self, folder, steps, start):
-    self.folder, self.first, self.last, self.on = str(folder), start + self.LEAD, start + self.LEAD + steps, False
+  def __init__(self, folder, steps, start, every=1):
+    up = lambda n: -(-n // every) * every                    # it is called after so many steps each time
+    self.folder, self.first, self.on = str(folder), start + up(self.LEAD), False
+    self.last = self.first + up(steps)
 
   def __call__(self, done):
     """To be called after each step."""

@@ -1,11 +1,12 @@
-"""What several runs in one program cost beside as many runs in turn.
+"""What it saves to do more at once: several runs in one program, data on the device, several steps a dispatch.
 
   python experiments/bench/seeds.py                # some minutes on 2 cores; leave the machine to it
-  python experiments/bench/seeds.py --smoke        # a step a turn; nothing is written
+  python experiments/bench/seeds.py --smoke        # a step a turn, one round; nothing is written
 
-Both train on scikit-learn's digits as `sslx pretrain` does, data and augmentation included, with a device a core.
+All train on scikit-learn's digits as `sslx pretrain` does, data and augmentation included, with a device a core.
 Contenders take turns (turns.py); a ratio is that of two turns of one round: median, least and most of the rounds. A
-ResNet is there to show why on a CPU such runs are trained in turn. The results go to experiments/results/seeds.{json,md}.
+ResNet is there to show why on a CPU runs with convolutions are trained in turn. The results go to
+experiments/results/seeds.{json,md}.
 """
 
 import argparse
@@ -16,22 +17,24 @@ import sys
 import turns
 
 ROOT = turns.HERE.parents[1]
-SEEDS = 4
+SEEDS, DISPATCH = 4, 10
 RACES = {  # what: (config, batch, steps a turn)
-    "MAE, ViT 96 x 4, batch 32": ("mae", 32, 20), "MAE, ViT 96 x 4, batch 64": ("mae", 64, 20),
-    "MAE, ViT 96 x 4, batch 256": ("mae", 256, 5), "SimCLR, PointNet, batch 64": ("points", 64, 5),
-    "SimCLR, ResNet-18 at width 16, batch 32": ("simclr", 32, 2)}
+    "MAE, ViT 96 x 4, batch 32": ("mae.py:digits", 32, 20), "MAE, ViT 96 x 4, batch 64": ("mae.py:digits", 64, 20),
+    "MAE, ViT 96 x 4, batch 256": ("mae.py:digits", 256, 10), "MAE, ViT 16 x 2, batch 32": ("mae.py:tiny", 32, 50),
+    "contrast of points, PointNet at width 8, batch 64": ("points.py:tiny", 64, 10),
+    "SimCLR, ResNet-18 at width 16, batch 32": ("simclr.py:digits", 32, 2)}
+SMALL = {"MAE, ViT 16 x 2, batch 32": ("mae.py:tiny", 32, 100), "MAE, ViT 96 x 4, batch 32": ("mae.py:digits", 32, 20),
+         "SimCLR, ResNet-10 at width 4, batch 64": ("simclr.py:tiny", 64, 20)}
 
 
-def serve(method, batch, steps, runs):
+def serve(name, batch, steps, runs, device, dispatch):
   """A contender: `runs` runs in one program."""
   import jax
 
   from sslx import config, mesh, prepare, programs, seeds
-  c = config.load(f"{ROOT}/configs/{method}.py:{'tiny' if method == 'points' else 'digits'}")
-  c.batch_size, c.total_steps, c.seeds = batch, 10_000, runs
-  if method == "points":
-    c.encoder.width = 16
+  c = config.load(f"{ROOT}/configs/{name}")
+  c.batch_size, c.seeds, c.data.device, c.dispatch = batch, runs, device, dispatch
+  c.total_steps, c.log.every, c.checkpoint.every = 10_000, 100, 1000
   ready = [prepare.prepare(one, "nowhere", name=name) for name, one in seeds.members(c).items()]
   over = mesh.make_mesh(ready[0].config)
   where = mesh.of(c, ready[0].state, over)
@@ -39,33 +42,42 @@ def serve(method, batch, steps, runs):
   now, ahead = [program.start([r.state for r in ready])], program.batches(0)
 
   def turn():
-    for _ in range(steps):
+    for _ in range(max(1, steps // dispatch)):
       now[0], metrics = program.step(now[0], program.fixed, next(ahead))
-    return {"work": steps * runs, "value": float(metrics["loss"].sum())}
+    return {"work": max(1, steps // dispatch) * dispatch * runs, "value": float(metrics["loss"].sum())}
   turns.serve(turn, devices=jax.device_count(), mesh=over.size)
 
 
-def race(method, batch, steps, rounds):
-  """{"together", "alone": steps of a run a second, a round each}."""
-  command = lambda runs: ([sys.executable, __file__, "--serve", method, "--batch", batch, "--steps", steps, "--runs",
-                           runs], turns.environment("pretrain"))
-  found = turns.compete({"together": command(SEEDS), "alone": command(1)}, rounds)
-  return {name: turns.rates(f) for name, f in found.items()}
+def race(case, contenders, args):
+  """{contender: steps of a run a second, a round each}; contenders: {name: (runs, on the device, steps a dispatch)}."""
+  name, batch, steps = case if not args.smoke else (case[0], 8, 1)
+  command = lambda how: ([sys.executable, __file__, "--serve", name, "--of", batch, steps, *map(int, how)],
+                         turns.environment("pretrain"))
+  found = turns.compete({key: command(how) for key, how in contenders.items()}, 1 if args.smoke else args.rounds)
+  return {key: turns.rates(f) for key, f in found.items()}
 
 
-def page(machine, found):
+def row(what, rates, base):
+  """A line of a table: steps a second of each contender, and the ratio to `base` of all others."""
+  ratio = lambda k: "**{:.2f}** ({:.2f} to {:.2f})".format(*turns.middle(turns.ratios(rates[k], rates[base])))
+  cells = [f"{turns.middle(v)[0]:.2f}" + ("" if k == base else f", {ratio(k)}") for k, v in rates.items()]
+  return f"| {what} | {' | '.join(cells)} |"
+
+
+def page(machine, runs, small):
   """The results as Markdown."""
-  lines = ["# Several runs in one program", "", "`python experiments/bench/seeds.py`", "",
-           f"{SEEDS} seeds at once (`--config.seeds={SEEDS}`) beside {SEEDS} runs in turn: steps of a run a second, data and "
-           f"augmentation included. {machine['cores']} cores, load {machine['load']:.1f} at", f"the start, jax "
-           f"{machine['jax']}, {machine['rounds']} rounds of turns. Ratios: median (least to most) of the rounds.", "",
-           "| | at once | in turn | at once / in turn |", "|---|---|---|---|"]
-  for what, rates in found.items():
-    ratio = "{:.2f} ({:.2f} to {:.2f})".format(*turns.middle(turns.ratios(rates["together"], rates["alone"])))
-    lines.append(f"| {what} | {turns.middle(rates['together'])[0]:.2f} | {turns.middle(rates['alone'])[0]:.2f} | "
-                 f"**{ratio}** |")
-  lines += ["", "With convolutions, vmap over kernels becomes a grouped convolution, at which CPUs are slow: there "
-            "`sslx pretrain`", "trains the runs in turn, and says so."]
+  lines = ["# More at once", "", "`python experiments/bench/seeds.py`", "",
+           "Steps of a run a second, data and augmentation included. Bold: the ratio to the first column, median",
+           f"(least to most) of the rounds. {machine['cores']} cores, load {machine['load']:.1f} at the start, jax "
+           f"{machine['jax']}, {machine['rounds']} rounds of turns.", "",
+           f"## {SEEDS} runs in one program (`--config.seeds={SEEDS}`) beside {SEEDS} runs in turn", "",
+           "| | in turn | at once |", "|---|---|---|", *(row(k, v, "in turn") for k, v in runs.items()), "",
+           "With convolutions, vmap over kernels becomes a grouped convolution, at which CPUs are slow: there",
+           "`sslx pretrain` trains the runs in turn, and says so.", "",
+           f"## Data on the device (`--config.data.device`), {DISPATCH} steps at once (`--config.dispatch={DISPATCH}`)",
+           "",
+           "| | one run | data on the device | and several steps at once |", "|---|---|---|---|",
+           *(row(k, v, "as usual") for k, v in small.items())]
   return "\n".join(lines) + "\n"
 
 
@@ -74,21 +86,24 @@ def main():
   p.add_argument("--rounds", type=int, default=7)
   p.add_argument("--smoke", action="store_true", help="a step a turn, one round; nothing is written")
   p.add_argument("--serve", help=argparse.SUPPRESS)
-  for name in ("batch", "steps", "runs"):
-    p.add_argument(f"--{name}", type=int, help=argparse.SUPPRESS)
+  p.add_argument("--of", type=int, nargs=5, help=argparse.SUPPRESS)
   args = p.parse_args()
   if args.serve:
-    serve(args.serve, args.batch, args.steps, args.runs)
+    batch, steps, runs, device, dispatch = args.of
+    serve(args.serve, batch, steps, runs, bool(device), dispatch)
     return
   load = os.getloadavg()[0]
-  found = {what: race(method, 8 if args.smoke else batch, 1 if args.smoke else steps, 1 if args.smoke else args.rounds)
-           for what, (method, batch, steps) in RACES.items()}
+  both = {"in turn": (1, False, 1), "at once": (SEEDS, False, 1)}
+  three = {"as usual": (1, False, 1), "on the device": (1, True, 1), "several steps": (1, True, DISPATCH)}
+  runs = {k: race(case, both, args) for k, case in RACES.items()}
+  small = {k: race(case, three, args) for k, case in SMALL.items()}
   import jax
-  machine = {"cores": turns.CORES, "load": load, "jax": jax.__version__, "rounds": args.rounds, "seeds": SEEDS}
-  print(page(machine, found))
+  machine = {"cores": turns.CORES, "load": load, "jax": jax.__version__, "rounds": args.rounds}
+  print(page(machine, runs, small))
   if not args.smoke:
-    (turns.HERE.parent / "results/seeds.json").write_text(json.dumps({"machine": machine, "races": found}, indent=1) + "\n")
-    (turns.HERE.parent / "results/seeds.md").write_text(page(machine, found))
+    content = json.dumps({"machine": machine, "runs": runs, "small": small}, indent=1)
+    (turns.HERE.parent / "results/seeds.json").write_text(content + "\n")
+    (turns.HERE.parent / "results/seeds.md").write_text(page(machine, runs, small))
 
 
 if __name__ == "__main__":
