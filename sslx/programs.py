@@ -54,7 +54,7 @@ def together(runs, mesh):
   Where their number divides over the devices, each device has runs of its own; else all devices share every batch.
   Runs of the same seed read the same batches.
   """
-  first, spread = runs[0], len(runs) % mesh.size == 0
+  first, spread = runs[0], mesh.size > 1 and len(runs) % mesh.size == 0
   c, lies = first.config, meshes.rows(mesh) if spread else meshes.everywhere(mesh)
   if c.data.device and any(r.source is not first.source for r in runs):
     raise errors.UsageError("data.device holds one data set, and here each seed draws its own: leave out data.device, "

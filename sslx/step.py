@@ -53,8 +53,8 @@ def make_step(method, tx, total_steps, where=None, slices=1):
 def dispatched(step, number, unroll=False):
   """A step for `number` batches: (train, fixed, batches [number, ...]) -> (train, metrics [number]).
 
-  step: (train, fixed, batch) -> (train, metrics). unroll: a copy of it for each batch in place of a loop, which takes as
-  many times longer to compile.
+  step: (train, fixed, batch) -> (train, metrics). unroll: a copy of it for each batch, not a loop; it takes as many
+  times longer to compile.
   """
   def steps(train, fixed, batches):
     if number > 1 and not unroll:

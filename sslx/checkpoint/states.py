@@ -106,6 +106,8 @@ class Checkpoints:
     return self._newest(lambda s: restore_folder(self.path / str(s)), available if step is None else [step])[:2]
 
   def _newest(self, read, steps):
+    if not steps:
+      return None, None, []
     damaged = []
     with _quiet():
       for s in steps[::-1]:
