@@ -68,7 +68,7 @@ def pretrain(args):
   if args.config:
     config = configs.load(args.config)
   else:
-    config = configs.restored(checkpoint.run_of(args.workdir)["config"])
+    config = configs.restored(checkpoint.config_of(args.workdir))
   config = configs.override(config, args.overrides)
   if args.show:
     print(config)
@@ -76,9 +76,27 @@ def pretrain(args):
   if not args.workdir:
     raise errors.UsageError("pretrain needs --workdir DIR, the folder of the run")
   extend = extended(args)
-  from sslx import log, train
+  from sslx import log, seeds, train
   train.train(config, args.workdir, extend=extend, profile=args.profile)
+  if seeds.several(config):
+    rows = seeds.summary(config, args.workdir)
+    columns = list(dict.fromkeys(k for _, values in rows for k in values))
+    show("run", *columns, rows=[(name, *(values.get(k) for k in columns)) for name, values in rows])
+    log.say(f"done: each run is a workdir by itself; next: sslx evaluate --workdir {args.workdir}/"
+            f"{next(name for name, values in rows if 'loss' in values)}")
+    return
   log.say(f"done: the encoder is in {args.workdir}/encoder; next: sslx evaluate --workdir {args.workdir}")
+
+
+def show(*columns, rows):
+  """Prints a table; numbers with three decimals, None as nothing."""
+  from rich.table import Table
+
+  from sslx import log
+  table = Table(*columns)
+  for row in rows:
+    table.add_row(*(f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v) for v in row))
+  log.Console().print(table)
 
 
 def extended(args):

@@ -25,9 +25,12 @@ def default():
   """A ConfigDict with every key of a run; batch sizes, steps and learning rates are global, never per device."""
   c = ConfigDict()
   c.seed = 0
+  c.seeds = 1                     # so many runs by one command, of seed, seed + 1, ..., a folder of the workdir each
+  c.rates = ()                    # peak learning rates in place of optim.lr: for each of them that many runs
   c.total_steps = 0               # length of the run in steps, or ...
   c.total_epochs = 0.0            # ... in passes over the training split: set one of the two
   c.batch_size = 256
+  c.dispatch = 1                  # steps that the devices are given at once: less waiting for the host with small steps
   c.slices = 1                    # of the batch, one by one through the networks: less memory, one loss over all
   c.init = ""                     # a workdir or exported file whose encoder the run starts from; "" = random weights
   c.init_frozen = 0               # steps at the start in which the encoder stays as it is while fresh heads warm up
@@ -57,6 +60,7 @@ def default():
   c.data.unlabelled = False       # with labels=...: the other training examples come along, without theirs
   c.data.on_error = "raise"       # raise | skip: corrupt images, found once at preparation
   c.data.workers = 0              # processes that decode images; 0 = threads of this one
+  c.data.device = False           # the whole data set lies on the devices, to which the host sends positions alone
 
   c.encoder = ConfigDict({"name": "resnet18"})         # encoders.options(name, ...)
   c.method = ConfigDict({"name": "simclr"})            # methods.options(name, ...)
@@ -140,7 +144,7 @@ def restored(saved):
     elif isinstance(value, dict):
       c[key].update(tuples(value))
     else:
-      c[key] = value
+      c[key] = tuple(value) if isinstance(value, list) else value
   return c.lock()
 
 
@@ -214,7 +218,7 @@ def onto(c, spec, where):
     c.data.tokenizer = spec["config"]["data"].get("tokenizer", c.data.tokenizer)
 
 
-FREE = ("mesh", "checkpoint", "log", "evaluate", "stop", "data.name", "data.workers",
+FREE = ("mesh", "checkpoint", "log", "evaluate", "stop", "data.name", "data.workers", "data.device",
         "data.dir", "data.labels", "data.votes",
         "method.source")                                     # may differ on resume; fingerprints tell of other data
 

@@ -33,6 +33,20 @@ def chip_of(device):
   return max(found, key=lambda c: len(c.kind), default=None)
 
 
+def inner(eqn):
+  """The jaxprs in an equation of a jaxpr."""
+  parts = [j for value in eqn.params.values() for j in (value if isinstance(value, (tuple, list)) else [value])]
+  return [j for j in parts if isinstance(j, (jax.extend.core.Jaxpr, jax.extend.core.ClosedJaxpr))]
+
+
+def primitives(jaxpr):
+  """The set of the names of all operations of a jaxpr."""
+  found = set()
+  for eqn in getattr(jaxpr, "jaxpr", jaxpr).eqns:
+    found |= {eqn.primitive.name}.union(*map(primitives, inner(eqn)))
+  return found
+
+
 def flops(jaxpr, once=False):
   """FLOPs of the matrix products and convolutions of a jaxpr, two a multiplication; loops of known length in full.
 
@@ -53,8 +67,7 @@ def flops(jaxpr, once=False):
     elif name == "cond":
       total += max(flops(j, once) for j in p["branches"])
     else:
-      parts = [j for value in p.values() for j in (value if isinstance(value, (tuple, list)) else [value])]
-      inner = sum(flops(j, once) for j in parts if isinstance(j, (jax.extend.core.Jaxpr, jax.extend.core.ClosedJaxpr)))
+      within = sum(flops(j, once) for j in inner(eqn))
       times = (1 if once else p["length"]) if name == "scan" else p["mesh"].size if name == "shard_map" else 1
-      total += times * inner
+      total += times * within
   return total

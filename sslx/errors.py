@@ -11,6 +11,10 @@ class RunError(RuntimeError):
   """A run that could not go on: a non-finite loss, a full disk, a corrupt file. The command line exits with 1."""
 
 
+class Diverged(RunError):
+  """A loss, gradients or parameters that are not finite."""
+
+
 class Stopped(Exception):
   """A signal asked the run to stop; everything is saved. The command line exits with 3: the same command goes on."""
 

@@ -48,7 +48,7 @@ class Log:
   metrics.jsonl is written anew by `flush`, and there is no TensorBoard.
   """
 
-  def __init__(self, workdir, *, start, total, unit, also=None, silent=False):
+  def __init__(self, workdir, *, start, unit, also=None, silent=False):
     self.path = paths.path(workdir) / "metrics.jsonl"
     self.records = [r for r in read(self.path) if r["step"] <= start]
     remote = paths.remote(workdir)
@@ -58,10 +58,7 @@ class Log:
     self.flush = write if remote and not silent else lambda: None
     self.file = open(os.devnull if silent or remote else self.path, "a", encoding="utf-8")  # noqa: SIM115
     self.board = None if silent or remote else SummaryWriter(str(workdir), purge_step=start + 1)
-    self.total, self.unit, self.also, self.tick, self.done = total, unit, also, time.monotonic(), start
-    self.bar = progress(TextColumn("{task.completed}/{task.total}"), TextColumn("{task.fields[note]}"))
-    self.bar.start()
-    self.task = self.bar.add_task("pretraining", total=total, completed=start, note="")
+    self.unit, self.also, self.tick, self.done = unit, also, time.monotonic(), start
 
   def write(self, step, values):
     """Appends one record, to the file, TensorBoard and the caller's own function; returns it."""
@@ -85,16 +82,10 @@ class Log:
     return self.board and self.board.file_writer.event_writer._worker.is_alive()
 
   def train(self, step, metrics):
-    """A record of the step's own metrics with examples/s since the last one, and the progress bar."""
+    """A record of the step's own metrics, with examples/s since the last one."""
     now = time.monotonic()
     rate = (step - self.done) * self.unit / max(1e-9, now - self.tick)
     record = self.write(step, {**metrics, "images_per_s": rate})
-    health = " ".join(f"{k} {metrics[k]:.3f}" for k in ("z_std", "h_std", "online_accuracy") if k in metrics)
-    note = f"loss {metrics['loss']:.4f} {health} {rate:.0f} examples/s"
-    self.bar.update(self.task, completed=step, note=note)
-    if not console.is_terminal:
-      left = (self.total - step) * (now - self.tick) / max(1, step - self.done)
-      say(f"step {step}/{self.total}  {note}  {left / 60:.1f} min left")
     self.tick, self.done = now, step
     return record
 
@@ -107,7 +98,6 @@ class Log:
     return [(r["step"], r["loss"]) for r in self.records if "loss" in r]
 
   def close(self):
-    self.bar.stop()
     with contextlib.suppress(errors.RunError):              # what ends the run is told, not this
       self.flush()
     with contextlib.suppress(OSError):                      # what could not be written was told by `write`
@@ -118,6 +108,32 @@ class Log:
         writer = self.board.file_writer.event_writer
         writer._closed = True
         writer._event_queue.cancel_join_thread()
+
+
+class Shown:
+  """How far a run is, for the person at the terminal: a progress bar, or lines where there is none."""
+
+  def __init__(self, total, start):
+    self.total = total
+    self.bar = progress(TextColumn("{task.completed}/{task.total}"), TextColumn("{task.fields[note]}"))
+    self.bar.start()
+    self.task = self.bar.add_task("pretraining", total=total, completed=start, note="")
+
+  def __call__(self, step, records, unit):
+    """records: {name of a run: what Log.train gave}; unit: examples a step."""
+    record = next(iter(records.values()))
+    health = " ".join(f"{k} {record[k]:.3f}" for k in ("z_std", "h_std", "online_accuracy") if k in record)
+    loss = f"loss {record['loss']:.4f} {health}"
+    if len(records) > 1:
+      loss = "loss " + ", ".join(f"{r['loss']:.4f} {name}" for name, r in records.items()) + ";"
+    note = f"{loss} {record['images_per_s']:.0f} examples/s"
+    self.bar.update(self.task, completed=step, note=note)
+    if not console.is_terminal:
+      left = (self.total - step) * unit / max(1e-9, record["images_per_s"])
+      say(f"step {step}/{self.total}  {note}  {left / 60:.1f} min left")
+
+  def close(self):
+    self.bar.stop()
 
 
 def plateau(losses, *, window=20, share=0.02):

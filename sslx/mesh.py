@@ -56,9 +56,9 @@ def arranged(devices, fsdp=1):
   return Mesh(np.array(devices).reshape(-1, fsdp), AXES, axis_types=(AxisType.Auto,) * 2)
 
 
-def rows(mesh):
-  """Where a batch lies: its first axis over all devices."""
-  return NamedSharding(mesh, PartitionSpec(AXES))
+def rows(mesh, axis=0):
+  """Where a batch lies: its first axis, or another one, over all devices."""
+  return NamedSharding(mesh, PartitionSpec(*[None] * axis, AXES))
 
 
 def everywhere(mesh):
@@ -107,9 +107,9 @@ def put(tree, where):
   return jax.tree.map(one, tree, where)
 
 
-def place(batch, mesh):
-  """A host batch, this process's share, onto the mesh."""
-  return {k: jax.make_array_from_process_local_data(rows(mesh), v) for k, v in batch.items()}
+def place(batch, mesh, axis=0):
+  """A host batch, this process's share, onto the mesh; axis: that of the examples."""
+  return {k: jax.make_array_from_process_local_data(rows(mesh, axis), v) for k, v in batch.items()}
 
 
 def whole(tree):

@@ -21,9 +21,12 @@ def peak(c, batch_size):
   return c.lr * scales[c.scale]
 
 
-def schedule(c, total_steps, batch_size):
-  """step -> learning rate: a linear climb over `warmup` (a share of the run), then the named decay to final * peak."""
-  top = peak(c, batch_size)
+def schedule(c, total_steps, batch_size, top=None):
+  """step -> learning rate: a linear climb over `warmup` (a share of the run), then the named decay to final * peak.
+
+  top: the peak, which may be traced, in place of `peak` of the config.
+  """
+  top = peak(c, batch_size) if top is None else top
   climb = round(c.warmup * total_steps)
   rest = max(1, total_steps - climb)
   after = {"cosine": lambda: optax.cosine_decay_schedule(top, rest, c.final),
@@ -178,12 +181,13 @@ def held(tx, places, *, steps=0, rate=1.0):
   return optax.GradientTransformation(lambda params: (jnp.zeros((), jnp.int32), tx.init(params)), update)
 
 
-def make(c, total_steps, batch_size):
+def make(c, total_steps, batch_size, top=None):
   """The optax transformation of config.optim. Groups "critic" and "probe", if there are any, are moved on their own.
 
-  A critic by the same optimizer at `critic_rate` times the rate, its gradients clipped apart; a probe by Adam.
+  A critic by the same optimizer at `critic_rate` times the rate, its gradients clipped apart; a probe by Adam. top: see
+  `schedule`.
   """
-  rate = schedule(c, total_steps, batch_size)
+  rate = schedule(c, total_steps, batch_size, top)
 
   def one(rate, deep=True):
     clip = [optax.clip_by_global_norm(c.clip)] if c.clip else []

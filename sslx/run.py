@@ -29,6 +29,8 @@ def resolve(config, examples, extend=None):
     raise errors.UsageError("init_frozen and init_rate are of an encoder that comes from elsewhere: set init, too")
   if c.init_rate <= 0:
     raise errors.UsageError(f"init_rate is {c.init_rate}; give a share of the learning rate, such as 0.1")
+  if c.seeds != 1 or c.rates:
+    raise errors.UsageError("seeds and rates are of `sslx pretrain` alone: leave them out")
   if bool(c.total_steps) == bool(c.total_epochs):
     raise errors.UsageError(f"set one of total_steps ({c.total_steps}) and total_epochs ({c.total_epochs}), not "
                             f"{'both' if c.total_steps else 'neither'}")
@@ -37,6 +39,12 @@ def resolve(config, examples, extend=None):
                             f"from 1 to {examples}")
   if c.total_epochs:
     c.total_steps, c.total_epochs = max(1, int(c.total_epochs * examples) // c.batch_size), 0.0
+  if c.dispatch < 1:
+    raise errors.UsageError(f"dispatch is {c.dispatch}: it is the number of steps at once, at least 1")
+  for key, every in {"total_steps": c.total_steps, "log.every": c.log.every, "checkpoint.every": c.checkpoint.every,
+                     "evaluate.every": c.evaluate.every}.items():
+    if every % c.dispatch:
+      raise errors.UsageError(f"{key} is {every}, which is no multiple of dispatch={c.dispatch}: change either")
   if c.precision not in ("float32", "bfloat16"):
     raise errors.unknown("precision", c.precision, ("float32", "bfloat16"))
   c.data.name = data.absolute(c.data.name)                  # so that later commands find it
@@ -134,10 +142,8 @@ def enter(workdir, config, now, extend=None):
   difference for a run of other numbers, errors.RunError where the folder cannot be written.
   """
   workdir, wanted = paths.path(workdir), configs.plain(config)
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-  except Exception as e:  # file systems of buckets have errors of their own
-    raise errors.RunError(f"cannot make the workdir {workdir}: {getattr(e, 'strerror', None) or e}") from e
+  make(workdir)
+  checkpoint.single(workdir)
   lock = _lock(workdir)
   try:
     if checkpoint.folders(workdir):
@@ -150,6 +156,14 @@ def enter(workdir, config, now, extend=None):
     lock.close()
     raise
   return lock
+
+
+def make(workdir):
+  """Makes the folder, if need be."""
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+  except Exception as e:  # file systems of buckets have errors of their own
+    raise errors.RunError(f"cannot make the workdir {workdir}: {getattr(e, 'strerror', None) or e}") from e
 
 
 def _same_run(workdir, wanted, now, extend):

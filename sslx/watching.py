@@ -123,24 +123,28 @@ class Pace:
 
 
 def check_finite(pending, checkpoints):
-  """Looks at steps [(step, loss, gradients' norm, parameters' norm)]; RunError names the first that is not finite.
+  """Looks at steps [(step, loss, gradients' norm, parameters' norm)]; Diverged names the first that is not finite.
 
   checkpoints: the steps of those that there are.
   """
   for n, *values in jax.device_get(pending):
     if not np.all(np.isfinite(values)):
       kept = max(checkpoints, default=None)
-      raise errors.RunError(
+      raise errors.Diverged(
           f"at step {n} the loss is {values[0]:g}, the gradient norm {values[1]:g}, the parameters' {values[2]:g}; "
           + (f"the checkpoint of step {kept} is kept. " if kept is not None else "no checkpoint was written yet. ")
           + "A lower optim.lr, optim.clip=1, a longer optim.warmup or a look at the data may help")
 
 
 class Alarm:
-  """Says once, in words, when the records of a run tell that its features have collapsed, and when they recover."""
+  """Says once, in words, when the records of a run tell that its features have collapsed, and when they recover.
 
-  def __init__(self, method):
+  name: of the run among several, "" for a lone one.
+  """
+
+  def __init__(self, method, name=""):
     self.method, self.first, self.low, self.high, self.told = method, {}, {}, {}, False
+    self.lead = f"{name}: " if name else ""
 
   def __call__(self, record):
     """Looks at one record {"step", ...}; the words it said, or None."""
@@ -159,7 +163,7 @@ class Alarm:
         return self._say(key, value, below[0])
     if self.told and min(self.high.values()) >= PATIENCE:
       self.told = False
-      log.say(f"step {record['step']}: the features have spread again")
+      log.say(f"{self.lead}step {record['step']}: the features have spread again")
     return None
 
   def _say(self, key, value, since):
@@ -170,7 +174,7 @@ class Alarm:
     text = (f"collapse: the {name} of the features ({key}) has been near nothing since step {since}: {value:.3g}, and "
             f"{was:.3g} at step {begun}; all examples look alike to the encoder. With {self.method} this usually comes "
             f"from {cause}")
-    log.say(text)
+    log.say(self.lead + text)
     return text
 
 
@@ -178,8 +182,10 @@ class Profile:
   """A trace of `steps` steps, the first few of a start left out, for xprof; in `folder`, one for each process."""
   LEAD = 5
 
-  def __init__(self, folder, steps, start):
-    self.folder, self.first, self.last, self.on = str(folder), start + self.LEAD, start + self.LEAD + steps, False
+  def __init__(self, folder, steps, start, every=1):
+    up = lambda n: -(-n // every) * every                    # it is called after so many steps each time
+    self.folder, self.first, self.on = str(folder), start + up(self.LEAD), False
+    self.last = self.first + up(steps)
 
   def __call__(self, done):
     """To be called after each step."""

@@ -40,7 +40,7 @@ def test_files_and_log_of_a_run_in_a_bucket(bucket):
   bucket.pipe("gs://runs/one/checkpoints/200/x", b"")         # of a save that was cut short
   assert [p.name for p in checkpoint.folders(workdir)] == ["20", "100"]
   for start, steps in ((0, (1, 2, 3)), (2, (3, 4))):         # going on from step 2, the third is written again
-    record = log.Log(workdir, start=start, total=4, unit=1)
+    record = log.Log(workdir, start=start, unit=1)
     for n in steps:
       record.write(n, {"loss": n + start})
     record.flush()

@@ -23,7 +23,7 @@ def test_plateau():
 
 def test_a_run_ends_when_tensorboards_thread_has_died(tmp_path):
   """As a jump of the clock makes it: nothing reads the bounded queue any more, and its own clean-up would wait."""
-  record = log.Log(tmp_path, start=0, total=100, unit=1)
+  record = log.Log(tmp_path, start=0, unit=1)
   writer = record.board.file_writer.event_writer
   writer._worker.stop()
   record.board.add_scalar("x", 1.0, 0)                       # still in the queue

@@ -30,9 +30,11 @@ from sslx.checkpoint.files import (
 )
 from sslx.checkpoint.states import (
   Checkpoints as Checkpoints,
+  config_of as config_of,
   folders as folders,
   record_of as record_of,
   run_of as run_of,
+  single as single,
 )
 from sslx.checkpoint.tensors import (
   flat as flat,

@@ -13,7 +13,7 @@ import numpy as np
 
 from sslx import encoders, errors, methods, paths
 from sslx.checkpoint.files import read_json, write_json
-from sslx.checkpoint.states import METADATA, Checkpoints, alone, folders, record_of, restore_folder, run_of
+from sslx.checkpoint.states import METADATA, Checkpoints, alone, folders, record_of, restore_folder, run_of, single
 from sslx.checkpoint.tensors import flat, nested, read_safetensors
 
 
@@ -196,6 +196,7 @@ def _from_checkpoint(path, step, module, read):
 
 def of_workdir(path, step):
   """(step, arrays, record) of one of a workdir's checkpoints."""
+  single(path)
   if not (path / "checkpoints").is_dir():
     raise errors.UsageError(f"{path} holds no encoder and no checkpoints: give the --workdir of a pretraining run")
   with contextlib.closing(Checkpoints(path, create=False)) as saved:

@@ -86,14 +86,14 @@ class Checkpoints:
     except Exception as e:  # Orbax hands on whatever its background thread met
       raise errors.RunError(f"saving to {self.path} failed: {errors.first_line(e)}") from e
 
-  def restore(self, like, warn=lambda line: None):
+  def restore(self, like, warn=lambda line: None, among=None):
     """(step, train) of the newest checkpoint that can be read; `like` gives shapes, types and shardings.
 
     Damaged ones are passed over and renamed, so that their steps can be saved again, with a line to `warn` for each;
-    (None, None) when there is none at all.
+    (None, None) when there is none at all. among: only checkpoints of these steps.
     """
     read = lambda s: processes.all_or_none(lambda: self.manager.restore(s, args=ocp.args.StandardRestore(like)))
-    step, train, damaged = self._newest(read, self.steps())
+    step, train, damaged = self._newest(read, [s for s in self.steps() if among is None or s in among])
     for s, reason in damaged:
       warn(f"checkpoint {s} cannot be read ({reason}): kept as {self._aside(s)}")
     return step, train
@@ -106,6 +106,8 @@ class Checkpoints:
     return self._newest(lambda s: restore_folder(self.path / str(s)), available if step is None else [step])[:2]
 
   def _newest(self, read, steps):
+    if not steps:
+      return None, None, []
     damaged = []
     with _quiet():
       for s in steps[::-1]:
@@ -150,11 +152,28 @@ def record_of(folder):
 def run_of(workdir):
   """{"config", "environment"} of the run in `workdir`: its two files or, where there are none, its newest checkpoint's.
 
-  Raises errors.UsageError for the workdir of no run.
+  Raises errors.UsageError for the workdir of no run, or of several.
   """
+  single(workdir)
   kept = next((r for f in folders(workdir)[::-1] if "config" in (r := record_of(f))), {})
   files = {k: paths.path(workdir) / f"{k}.json" for k in ("config", "environment")}
   return {k: kept[k] if k in kept and not f.exists() else read_json(f) for k, f in files.items()}
+
+
+def config_of(workdir):
+  """The config of the run, or of the several runs, in `workdir`."""
+  path = paths.path(workdir) / "config.json"
+  return read_json(path) if path.exists() else run_of(workdir)["config"]
+
+
+def single(workdir):
+  """A UsageError for the folder of several runs (config.seeds, config.rates), each in a folder of its own in it."""
+  path = paths.path(workdir)
+  found = read_json(path / "config.json") if (path / "config.json").exists() else {}
+  if isinstance(found, dict) and (found.get("seeds", 1) != 1 or found.get("rates")):
+    names = sorted(p.parent.name for p in path.glob("*/config.json"))
+    raise errors.UsageError(f"{workdir} holds several runs, each a workdir by itself: give that of one, or a new one; "
+                            f"there are {', '.join(names) or 'none yet'}")
 
 
 def folders(workdir):

@@ -97,3 +97,13 @@ def by_products(x, g, size, stride):
   if stride > 1:
     return products.reshape(size, size, c, k)
   return products.reshape(size, c, size, k).transpose(2, 0, 1, 3)
+
+
+def patched(x, kernel, strides, padding, *, precision=None, **_):
+  """nn.Conv(conv_general_dilated=patched) of patches that do not overlap, as one product.
+
+  x [B, h P, w Q, C], kernel [P, Q, C, K] -> [B, h, w, K]; strides are (P, Q), padding is "VALID". Under jax.vmap over
+  kernels it is a product still, where convolutions become grouped ones, at which CPUs are slow.
+  """
+  (B, H, W, C), (P, Q) = x.shape, kernel.shape[:2]
+  return jnp.einsum("bhpwqc,pqck->bhwk", x.reshape(B, H // P, P, W // Q, Q, C), kernel, precision=precision)

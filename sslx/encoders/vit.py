@@ -10,6 +10,7 @@ import numpy as np
 from sslx import errors
 from sslx.augment.color import normalize
 from sslx.encoders.attention import attend
+from sslx.encoders.convolution import patched
 from sslx.encoders.layers import Dense, gelu
 from sslx.encoders.positions import angles_2d, resized, sincos_2d, turned
 
@@ -164,6 +165,7 @@ class ViT(nn.Module):
     x = normalize(x, self.mean, self.std)
     x = nn.Conv(self.width, (self.patch,) * 2, self.patch, padding="VALID", dtype=self.dtype, param_dtype=wide,
                 kernel_init=nn.initializers.variance_scaling(1.0, "fan_in", "uniform", (0, 1, 2), 3),
+                conv_general_dilated=patched,
                 name="patches")(x)                           # MAE's at ViT-B/16; small patches are as loud as places
     x = x.reshape(B, h * w, self.width)
     if mask is not None:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from sslx import checkpoint, config as configs, data as datasets, errors, evaluate, inputs, log, paths, train
+from sslx import checkpoint, config as configs, data as datasets, errors, evaluate, inputs, log, paths, seeds, train
 from sslx.evaluate import split
 from sslx.transfer import choice, stages
 
@@ -62,6 +62,8 @@ def transfer(config, workdir, *, source=None, scratch=True, scratch_lr=None, log
   """
   c = onto(config, source) if source is not None else config.copy_and_resolve_references()
   c.unlock()
+  if seeds.several(c):
+    raise errors.UsageError("seeds and rates are of `sslx pretrain` alone: give --config.seed=N and another --workdir")
   if not c.method.get("weights"):
     raise errors.UsageError("no pretrained encoder was named: give --from RUN, or source from Python")
   stages.parse(c.method.strategy)
