@@ -38,7 +38,8 @@ def parser():
 
   p = command("pretrain", "Pretrain, or go on with the run in --workdir: the same command resumes.\n\n"
               "Any key of the config can be set: --config.batch_size=512 --config.data.name=folder:photos\n"
-              "(`sslx pretrain --config FILE --show` prints them all).")
+              "(`sslx pretrain --config FILE --show` prints them all).\n"
+              "Several runs, a workdir each below DIR: --config.seeds=3 --config.rates=0.001,0.003")
   p.add_argument("--config", metavar="FILE[:VARIANT]", help="a config file, such as configs/simclr.py:digits; "
                  "left out, the run in --workdir goes on as it was configured")
   p.add_argument("--workdir", metavar="DIR", help="folder of the run, made if need be")

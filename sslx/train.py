@@ -49,7 +49,7 @@ def several(config, workdir, given, log, how):
     return prepare.prepare(configs[name], folders[name], name=name, extend=extend, **source, **given)
   first, *rest = configs
   runs = [ready(first)]
-  if programs.crawls(runs[0]):
+  if rest and programs.crawls(runs[0]):
     seeds.enter(workdir, config, runs.pop(), extend)
     logs.say(f"{len(configs)} runs, one after the other: with convolutions that is faster on a CPU than all at once")
     return each(configs, folders, given, log, how)
