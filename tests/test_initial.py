@@ -80,6 +80,7 @@ def test_held_parameters_stay_and_gather_no_moments():
   assert [s["head"]["w"] for s in seen] == pytest.approx([-0.1, -0.19, -0.271, -0.3439])
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_another_holds_it_and_resumes(tmp_path):
   first = train.train(tiny(total_steps=4), tmp_path / "first")
   c = config.override(tiny(total_steps=4, checkpoint__every=2, encoder=encoders.options("own.encoder", width=3)), [

@@ -62,6 +62,7 @@ def test_stopped_and_resumed_ends_with_the_same_bytes(straight, tmp_path):
   assert numbers(tmp_path) == numbers(straight[0])
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(straight, tmp_path, capsys):
   train.train(tiny(total_steps=8), tmp_path)
   for path in (tmp_path / "checkpoints/8").rglob("*"):
@@ -108,6 +109,7 @@ def test_a_checkpoint_tells_what_it_is_wherever_it_was_copied_to(straight, tmp_p
     checkpoint.load_encoder(tmp_path / "mine")
 
 
+@pytest.mark.slow
 def test_checkpoints_alone_are_a_run_that_goes_on(straight, tmp_path):
   shutil.copytree(straight[0] / "checkpoints/8", tmp_path / "checkpoints/8")
   assert checkpoint.load_encoder(tmp_path).spec["step"] == 8

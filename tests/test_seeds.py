@@ -75,6 +75,7 @@ def test_stopped_and_resumed_ends_with_the_same_bytes(straight, tmp_path):
   same(straight[0], tmp_path)
 
 
+@pytest.mark.slow
 def test_they_go_on_from_the_newest_step_that_all_have(straight, tmp_path, capsys):
   shutil.copytree(straight[0], tmp_path, dirs_exist_ok=True)
   shutil.rmtree(tmp_path / NAMES[1] / "checkpoints/6")       # killed before it was saved
@@ -87,6 +88,7 @@ def test_they_go_on_from_the_newest_step_that_all_have(straight, tmp_path, capsy
     assert all(np.array_equal(x, y) for x, y in zip(leaves(straight[0] / name), leaves(tmp_path / name), strict=True))
 
 
+@pytest.mark.slow
 def test_more_seeds_later_leave_the_others_as_they_are(straight, tmp_path):
   shutil.copytree(straight[0], tmp_path, dirs_exist_ok=True)
   shutil.rmtree(tmp_path / NAMES[1])

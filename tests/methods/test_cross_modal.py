@@ -119,6 +119,7 @@ def test_depth_beside_holes_is_that_of_what_is_known():
   assert new["mean"] == pytest.approx(np.log(5000), rel=1e-5) and metrics["rmse_log_of_mean"] < 1e-3
 
 
+@pytest.mark.slow
 def test_a_frame_is_none_of_the_clip_around_it(tmp_path):
   c = config.load("configs/video_frame.py:tiny")
   c.method.aug.update(scale=(1.0, 1.0), jitter_p=0.0, grayscale_p=0.0, flip_p=0.0)

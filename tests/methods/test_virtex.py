@@ -80,6 +80,7 @@ def test_backward_is_forward_of_reversed_captions(begun):
   assert abs(float(there["perplexity"]) - float(there["backward_perplexity"])) > 1e-3
 
 
+@pytest.mark.slow
 def test_what_is_missing_does_not_count(begun):
   method, params, state, given = begun
   part = {"text": given["text"].at[1].set(0), "image": given["image"].at[4].set(0)}

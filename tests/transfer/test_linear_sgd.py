@@ -105,6 +105,7 @@ def test_the_rate_is_chosen_where_it_says():
                               "0.3": {"held": 0.0 if held else None, "test": 1.0}}
 
 
+@pytest.mark.slow
 def test_the_command_its_report_and_resuming(source, tmp_path, capsys):
   command = ["transfer", "--config", CONFIG, "--from", source[0], "--workdir"]
   assert cli.main([*command, str(tmp_path / "run"), *FEW]) == 0

@@ -177,6 +177,7 @@ def test_stages_of_the_head(count, wanted):
   assert [int(k[5:]) for k in found] == wanted
 
 
+@pytest.mark.slow
 def test_from_the_command_line_to_the_report(photos, source, tmp_path, monkeypatch, capsys):
   monkeypatch.chdir(tmp_path)
   root = __file__.rpartition("/tests/")[0]

@@ -116,6 +116,7 @@ def test_a_workdir_keeps_its_source(source, straight, tmp_path):
   assert transfer.transfer(again, straight[0])["runs"] == straight[1]["runs"]
 
 
+@pytest.mark.slow
 def test_few_labels_are_the_same_for_both_runs_and_from_their_file(source, tmp_path):
   c = conf(source, "linear")
   c.data.labels = "5"
