@@ -88,14 +88,14 @@ def pretrain(args):
   log.say(f"done: the encoder is in {args.workdir}/encoder; next: sslx evaluate --workdir {args.workdir}")
 
 
-def show(*columns, rows):
-  """Prints a table; numbers with three decimals, None as nothing."""
+def show(*columns, rows, title=None):
+  """Prints a table; numbers that are not whole with three decimals, None as nothing."""
   from rich.table import Table
 
   from sslx import log
-  table = Table(*columns)
+  table = Table(*columns, title=title)
   for row in rows:
-    table.add_row(*(f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v) for v in row))
+    table.add_row(*("" if v is None else str(v) if isinstance(v, (str, int)) else f"{v:.3f}" for v in row))
   log.Console().print(table)
 
 
@@ -111,9 +111,7 @@ def extended(args):
 
 def transfer(args):
   """sslx transfer"""
-  from rich.table import Table
-
-  from sslx import config as configs, log, transfer as transfers
+  from sslx import config as configs, transfer as transfers
   config = configs.override(transfers.onto(configs.load(args.config), args.source), args.overrides)
   if args.strategy:
     config.method.strategy = args.strategy
@@ -124,10 +122,7 @@ def transfer(args):
     raise errors.UsageError("transfer needs --workdir DIR, the folder of the run")
   result = transfers.transfer(config, args.workdir, scratch=not args.no_scratch, scratch_lr=args.scratch_lr,
                               extend=extended(args))
-  table = Table("measure", *result["runs"])
-  for name, values in transfers.rows(result):
-    table.add_row(name, *("" if v is None else f"{v:.3f}" for v in values.values()))
-  log.Console().print(table)
+  show("measure", *result["runs"], rows=[(name, *values.values()) for name, values in transfers.rows(result)])
 
 
 def encoder_of(args):
@@ -139,8 +134,6 @@ def encoder_of(args):
 
 def evaluate(args):
   """sslx evaluate"""
-  from rich.table import Table
-
   from sslx import evaluate as evaluation, frozen, log
   encoder = encoder_of(args)
   names = args.data or [None, *encoder.spec["config"]["evaluate"].get("data", ())]
@@ -152,11 +145,7 @@ def evaluate(args):
     found = evaluation.rows(result)
     columns = ["protocol", "setting", "encoder", "random", evaluation.RAW[encoder.reads], "chance"]
     columns = columns if any(row[-1] is not None for row in found) else columns[:-1]
-    table = Table(*columns, title=result["data"] if len(names) > 1 else None)
-    for row in found:
-      table.add_row(*(f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v)
-                      for v in row[:len(columns)]))
-    log.Console().print(table)
+    show(*columns, rows=[row[:len(columns)] for row in found], title=result["data"] if len(names) > 1 else None)
     for note in result.get("notes", []):
       log.say(note)
 

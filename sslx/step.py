@@ -49,7 +49,6 @@ def make_step(method, tx, total_steps, where=None, slices=1):
   return jax.jit(stepped(method, tx, total_steps, slices), donate_argnums=0, out_shardings=out)
 
 
-
 def dispatched(step, number, unroll=False):
   """A step for `number` batches: (train, fixed, batches [number, ...]) -> (train, metrics [number]).
 
