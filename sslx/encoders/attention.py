@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 
 def attend(q, k, v, mask=None):
@@ -15,14 +16,35 @@ def attend(q, k, v, mask=None):
   return jax.lax.platform_dependent(q, k, v, mask, cpu=heads_first, default=plain)
 
 
+@jax.custom_vjp
 def heads_first(q, k, v, mask=None):
   """jax.nn.dot_product_attention, each array turned once, so that every product is one of plain matrices.
 
-  The softmax of float64 is in float64, where JAX's own is in float32.
+  The softmax of float64 is in float64, where JAX's own is in float32. There is no forward-mode derivative.
   """
+  return _forward(q, k, v, mask)[0]
+
+
+def _forward(q, k, v, mask):
+  wide = jnp.promote_types(q.dtype, jnp.float32)
   q, k, v = (jnp.swapaxes(a, 1, 2) for a in (q, k, v))                                   # [B, heads, T, D]
-  scores = jnp.einsum("bhtd,bhsd->bhts", q, k, preferred_element_type=jnp.promote_types(q.dtype, jnp.float32))
-  scores = scores * q.shape[-1] ** -0.5
-  scores = scores if mask is None else jnp.where(mask[:, None], scores, 0.7 * jnp.finfo(scores.dtype).min)
+  scores = jnp.einsum("bhtd,bhsd->bhts", q, k, preferred_element_type=wide) * q.shape[-1] ** -0.5
+  scores = scores if mask is None else jnp.where(mask[:, None], scores, 0.7 * jnp.finfo(wide).min)
   share = jax.nn.softmax(scores).astype(v.dtype)
-  return jnp.swapaxes(jnp.einsum("bhts,bhsd->bhtd", share, v), 1, 2)
+  y = jnp.einsum("bhts,bhsd->bhtd", share, v)
+  return jnp.swapaxes(y, 1, 2), (q, k, v, share, y)
+
+
+def _backward(kept, g):
+  """With barriers, without which XLA takes the transposed products as they lie, and joins the three while turning."""
+  q, k, v, share, y = kept
+  g, wide = jnp.swapaxes(g, 1, 2), jnp.promote_types(q.dtype, jnp.float32)
+  across = jnp.sum((g * y).astype(wide), -1, keepdims=True)
+  slope = share * (jnp.einsum("bhtd,bhsd->bhts", g, v, preferred_element_type=wide) - across) * q.shape[-1] ** -0.5
+  slope = slope.astype(q.dtype)
+  turned = lambda a: lax.optimization_barrier(jnp.swapaxes(a, 2, 3))
+  slopes = slope @ k, turned(slope) @ q, turned(share) @ g
+  return (*(lax.optimization_barrier(jnp.swapaxes(a, 1, 2)) for a in slopes), None)
+
+
+heads_first.defvjp(_forward, _backward)

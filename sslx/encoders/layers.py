@@ -1,12 +1,44 @@
 """Flax's layers in forms that compile better, CPUs gaining most; attention.py and convolution.py have more."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
+
+
+def times(x, kernel, dimensions, precision=None):
+  """lax.dot_general of x [N, D] and a kernel [D, K], as nn.Dense(dot_general=times) calls it, by `product` if it can.
+
+  It cannot under shard_map and pmap, where a cotangent is of another kind.
+  """
+  if not jax.sharding.get_abstract_mesh().manual_axes and precision is None and x.dtype == kernel.dtype:
+    return product(x, kernel)
+  return lax.dot_general(x, kernel, dimensions, precision=precision)
+
+
+@jax.custom_vjp
+def product(x, kernel):
+  """x [N, D] @ kernel [D, K], whose kernel's gradient has the shorter side first.
+
+  On CPUs a product of 768 x N and N x 192 numbers takes 1.5 times as long as that of 192 x N and N x 768. There is no
+  forward-mode derivative.
+  """
+  return x @ kernel
+
+
+def _backward(kept, g):
+  x, kernel = kept
+  return g @ kernel.T, (g.T @ x).T if g.shape[1] < x.shape[1] else x.T @ g
+
+
+product.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _backward)
 
 
 class Dense(nn.Dense):
   """nn.Dense as a product of plain matrices, x [..., D] -> [..., K]: XLA transposes less for the kernel's gradient."""
+  dot_general: Any = times
 
   @nn.compact
   def __call__(self, x):

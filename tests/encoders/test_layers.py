@@ -36,12 +36,32 @@ def test_gelu_keeps_the_tail_of_short_floats(dtype):
   np.testing.assert_allclose(slope(layers.gelu, x), slope(jax.nn.gelu, x.astype(jnp.float32)), atol=2e-3)
 
 
+@pytest.mark.parametrize("features", [2, 4])
 @pytest.mark.parametrize("shape", [(3,), (2, 3), (2, 5, 3), (2, 4, 5, 3), (0, 5, 3)])
-def test_dense(shape):
-  ours, plain = layers.Dense(4, param_dtype=jnp.float32), nn.Dense(4, param_dtype=jnp.float32)
+def test_dense(shape, features):
+  ours, plain = layers.Dense(features, param_dtype=jnp.float32), nn.Dense(features, param_dtype=jnp.float32)
   x = jnp.asarray(RNG.normal(size=shape), jnp.float32)
   v = plain.init(jax.random.key(0), x)
   assert jax.tree.all(jax.tree.map(jnp.array_equal, v, ours.init(jax.random.key(0), x)))
   run = lambda m: jax.value_and_grad(lambda v, x: jnp.sum(jnp.cos(m.apply(v, x))), (0, 1))(v, x)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), run(ours), run(plain))
-  assert ours.apply(v, x).shape == (*shape[:-1], 4)
+  assert ours.apply(v, x).shape == (*shape[:-1], features)
+
+
+@pytest.mark.parametrize("features", [2, 4])
+def test_dense_under_transformations(features):
+  """vmap over parameters, remat, shard_map and a second derivative."""
+  ours, plain = layers.Dense(features, param_dtype=jnp.float32), nn.Dense(features, param_dtype=jnp.float32)
+  x = jnp.asarray(RNG.normal(size=(8, 3)), jnp.float32)
+  v = plain.init(jax.random.key(0), x)
+  mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:4])
+
+  def slopes(m):
+    loss = lambda v, x: jnp.sum(jnp.cos(m.apply(v, x)))
+    own = lambda v, x: jax.lax.psum(loss(v, x), "data")
+    spread = jax.shard_map(own, mesh=mesh, in_specs=(jax.P(), jax.P("data")), out_specs=jax.P())
+    forms = (jax.vmap(jax.grad(loss)), jax.grad(jax.checkpoint(loss)), jax.grad(spread), jax.grad(loss),
+             jax.grad(lambda v, x: sum(jnp.sum(g**2) for g in jax.tree.leaves(jax.grad(loss)(v, x)))))
+    several = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), (v, x))
+    return [jax.jit(f)(*(several if f is forms[0] else (v, x))) for f in forms]
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), slopes(ours), slopes(plain))
