@@ -16,8 +16,10 @@ def get_config(arg="digits"):
   c.optim.lr, c.optim.warmup = 0.05, 0.1
   if arg == "imagenet":
     c.optim.name, c.optim.lr, c.optim.scale, c.batch_size = "sgd", 0.01, "linear", 1024
-  elif arg == "cifar10":
-    c.method.quarters, c.method.degrees, c.method.aug.scale = True, 15.0, (0.8, 1.0)
+  elif arg == "cifar10":                                     # between views of unlike crops, colours and blur
+    c.method.aug = presets.aug(arg, "simsiam", scale=(0.4, 1.0), blur_p=0.5, interpolation="bicubic")
+    c.method.apart, c.method.quarters, c.method.degrees = True, True, 15.0
+    c.method.shear, c.method.translate = 15.0, 0.1
     c.optim.name, c.optim.lr, c.optim.weight_decay = "adamw", 1e-3, 0.01
   else:
     c.method.degrees, c.method.shear = 45.0, 15.0

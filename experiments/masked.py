@@ -1,7 +1,7 @@
 """Methods that hide patches, on 10,000 CIFAR-10 images under one budget: what their ViT is worth frozen and fine-tuned.
 
   python experiments/masked.py --data $DATA/cifar10 --runs runs/masked             # goes on where it stopped
-  python experiments/masked.py --data $DATA/cifar10 --runs runs/masked --methods mae simmim --seeds 0
+  python experiments/masked.py --data $DATA/cifar10 --runs runs/masked --names mae "ibot, longer" --seeds 0
   python experiments/masked.py --data $DATA/cifar10 --runs runs/masked --table     # from what is there
 
 $DATA/cifar10 holds {train,test}/CLASS/*.jpg. Each method has the hyperparameters of configs/METHOD.py:cifar10; encoder
@@ -25,8 +25,9 @@ from sslx import augment, checkpoint, config, data, evaluate, heads, log, method
 from sslx.methods import base
 
 HERE = pathlib.Path(__file__).parent
-STEPS = {"mae": 4000, "simmim": 2000, "data2vec": 1500, "ijepa": 1500, "ibot": 900, "dinov2": 700}  # about five minutes
-METHODS, BATCH = tuple(STEPS), 64
+STEPS = {"mae": 4000, "simmim": 2000, "data2vec": 1500, "ijepa": 1500, "ibot": 900, "dinov2": 700,  # about five minutes
+         "ibot, longer": 2700}                             # fifteen
+NAMES, BATCH = tuple(STEPS), 64
 OWN = {"data2vec": ["--config.method.top=3"]}              # of the four blocks
 BUDGET = ["--config.encoder.width=96", "--config.encoder.depth=4", "--config.total_epochs=0",
           f"--config.batch_size={BATCH}", "--config.log.every=10", "--config.online_probe=False"]
@@ -34,14 +35,15 @@ TUNING = {"steps": 600, "batch": 64, "lr": 1e-3, "weight_decay": 0.05, "warmup":
 MEASURES = {"knn": "kNN", "linear": "linear probe", "tuned": "fine-tuned"}
 
 
-def workdir_of(runs, method, seed):
-  return pathlib.Path(runs) / method / f"seed{seed}"
+def workdir_of(runs, name, seed):
+  return pathlib.Path(runs) / name.replace(", ", "_") / f"seed{seed}"
 
 
-def configured(method, path, seed):
+def configured(name, path, seed):
+  method = name.split(",")[0]
   return config.override(config.load(f"{HERE.parent}/configs/{method}.py:cifar10"), [
-      *BUDGET, *OWN.get(method, ()), f"--config.total_steps={STEPS[method]}",
-      f"--config.checkpoint.every={STEPS[method]}", f"--config.data.name=folder:{path}", f"--config.seed={seed}"])
+      *BUDGET, *OWN.get(method, ()), f"--config.total_steps={STEPS[name]}",
+      f"--config.checkpoint.every={STEPS[name]}", f"--config.data.name=folder:{path}", f"--config.seed={seed}"])
 
 
 def sets(path, seed):
@@ -94,34 +96,34 @@ def random_of(runs, encoder, sets_, seed):
   return json.loads(out.read_text())
 
 
-def run(method, path, runs, seed):
+def run(name, path, runs, seed):
   """Pretrains one, unless that was done before, and returns its figures."""
-  workdir = workdir_of(runs, method, seed)
+  workdir = workdir_of(runs, name, seed)
   out = workdir / "masked.json"
   if out.exists():
     return json.loads(out.read_text())
-  encoder = train.train(configured(method, path, seed), workdir)
+  encoder = train.train(configured(name, path, seed), workdir)
   records = [r for r in log.read(workdir / "metrics.jsonl") if "loss" in r]
   rate, sets_ = statistics.median(r["images_per_s"] for r in records), sets(path, seed)
   held_out = data.load(f"folder:{path}", split="test", limit=2000)
-  result = {"method": method, "seed": seed, "pool": encoder.module.pool, "images_per_s": rate,
-            "task": evaluate.pretext(*restored(method, path, runs, seed, {}), held_out, batch_size=200),
+  result = {"method": name, "seed": seed, "pool": encoder.module.pool, "images_per_s": rate,
+            "task": evaluate.pretext(*restored(name, path, runs, seed, {}), held_out, batch_size=200),
             "encoder": worth(encoder, *sets_, seed), "random": random_of(runs, encoder, sets_, seed)}
   checkpoint.write_json(out, result)
   return result
 
 
-def restored(method, path, runs, seed, options=None):
+def restored(name, path, runs, seed, options=None):
   """(the Method, its params, its state) of a finished run: on images as they are, or with other options."""
-  c = configured(method, path, seed)
+  c = configured(name, path, seed)
   encoder, _ = train.build(c)
-  name, known = methods.split(c.method)
-  saved = checkpoint.Checkpoints(workdir_of(runs, method, seed), create=False)
+  method, known = methods.split(c.method)
+  saved = checkpoint.Checkpoints(workdir_of(runs, name, seed), create=False)
   try:
     _, tree = saved.restore_plain()
   finally:
     saved.close()
-  made = methods.make(name, encoder, **known | ({"aug": PLAIN} if options is None else options))
+  made = methods.make(method, encoder, **known | ({"aug": PLAIN} if options is None else options))
   return made, tree["params"], tree["state"]
 
 
@@ -139,11 +141,11 @@ def table(rows):
          f"| method | seeds | steps | seconds | {' | '.join(f'{n} | gain' for n in MEASURES.values())} |",
          "|" + "---|" * (4 + 2 * len(MEASURES))]
   percent = lambda values, form: many([100 * v for v in values], form, ".1f")
-  for method in METHODS:
-    mine = [r for r in rows if r["method"] == method]
+  for name in NAMES:
+    mine = [r for r in rows if r["method"] == name]
     if mine:
-      steps = STEPS[method]
-      cells = [method, len(mine), steps, f"{statistics.fmean(steps * BATCH / r['images_per_s'] for r in mine):.0f}"]
+      steps = STEPS[name]
+      cells = [name, len(mine), steps, f"{statistics.fmean(steps * BATCH / r['images_per_s'] for r in mine):.0f}"]
       for m in MEASURES:
         cells += [percent([r["encoder"][m] for r in mine], "{:.1f}"),
                   percent([r["encoder"][m] - r["random"][m] for r in mine], "{:+.1f}")]
@@ -154,10 +156,10 @@ def table(rows):
     out.append(f"| *random encoder, {note}* | {len(mine)} | | | "
                + " | ".join(f"{percent([r[m] for r in mine], '{:.1f}')} | " for m in MEASURES) + "|")
   out += ["", "## The task on held-out images", "", "| method | metrics |", "|---|---|"]
-  for method in METHODS:
-    mine = [r["task"] for r in rows if r["method"] == method]
+  for name in NAMES:
+    mine = [r["task"] for r in rows if r["method"] == name]
     if mine:
-      out.append(f"| {method} | {', '.join(f'{k} {statistics.fmean(t[k] for t in mine):.3g}' for k in mine[0])} |")
+      out.append(f"| {name} | {', '.join(f'{k} {statistics.fmean(t[k] for t in mine):.3g}' for k in mine[0])} |")
   return "\n".join(out) + "\n"
 
 
@@ -165,16 +167,18 @@ def pictures(path, runs, count=8):
   """For each method with a run of seed 0 a sheet of what it shows of held-out images."""
   x = sets(path, 0)[2]
   x = x[::len(x) // count][:count]
-  for method in METHODS:
-    if (workdir_of(runs, method, 0) / "masked.json").exists():
-      made, params, state = restored(method, path, runs, 0)
+  for name in NAMES:
+    if (workdir_of(runs, name, 0) / "masked.json").exists():
+      made, params, state = restored(name, path, runs, 0)
       shown = made.show(params, state, jax.jit(made.views)(jax.random.key(1), {"image": x}))
-      sheet([(k, v) for k, v in shown.items() if v.ndim == 4], HERE / "results" / f"masked_{method}.png")
+      sheet([(k, v) for k, v in shown.items() if v.ndim == 4],
+            HERE / "results" / f"masked_{workdir_of(runs, name, 0).parent.name}.png")
 
 
 def collect(path, runs):
   """Writes the table and the pictures."""
-  rows = [json.loads(f.read_text()) for m in METHODS for f in sorted(pathlib.Path(runs).glob(f"{m}/seed*/masked.json"))]
+  folders = [workdir_of(runs, name, 0).parent for name in NAMES]
+  rows = [json.loads(f.read_text()) for folder in folders for f in sorted(folder.glob("seed*/masked.json"))]
   if not rows:
     raise SystemExit(f"no finished run in {runs}")
   checkpoint.write_json(HERE / "results" / "masked.json", {
@@ -188,17 +192,17 @@ def main():
   p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   p.add_argument("--data", required=True)
   p.add_argument("--runs", default="runs/masked")
-  p.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS, metavar="METHOD",
-                 help=f"of {', '.join(METHODS)} (default: all)")
+  p.add_argument("--names", nargs="+", default=NAMES, choices=NAMES, metavar="NAME",
+                 help=f"of {'; '.join(NAMES)} (default: all)")
   p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
   p.add_argument("--table", action="store_true", help="only collect what there is")
   args = p.parse_args()
   path = str(pathlib.Path(args.data).resolve())
   if not args.table:
     for seed in args.seeds:
-      for method in args.methods:
-        r = run(method, path, args.runs, seed)
-        print(f"{method:<9} seed {seed}  " + "  ".join(f"{m} {r['encoder'][m]:.3f} (random {r['random'][m]:.3f})"
+      for name in args.names:
+        r = run(name, path, args.runs, seed)
+        print(f"{name:<12} seed {seed}  " + "  ".join(f"{m} {r['encoder'][m]:.3f} (random {r['random'][m]:.3f})"
                                                        for m in MEASURES), flush=True)
   collect(path, args.runs)
 

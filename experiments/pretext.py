@@ -24,8 +24,11 @@ from sslx.evaluate.raw import principal
 
 HERE = pathlib.Path(__file__).parent
 LONGER = {"patch_position": 6000, "patch_position, fashion": 2000, "jigsaw": 3000, "jigsaw, positions": 3000,
-          "jigsaw, fashion": 1000, "transform": 1500, "colorization, l2": 600}        # steps
+          "jigsaw, fashion": 1000, "transform": 4000,
+          "transform, of one view": 1500, "colorization, l2": 600}                    # steps
 FASHION = ["data.name=fashion_mnist", "encoder.mean=(0.29,)", "encoder.std=(0.35,)"]
+ONE_VIEW = ["method.apart=False", "method.aug.name=mae", "method.aug.scale=(0.8,1.0)", "method.shear=30.0",
+            "method.translate=0.2"]
 BUDGET = ["--config.total_steps=300", "--config.total_epochs=0", "--config.batch_size=128",
           "--config.encoder.name=resnet10", "--config.encoder.width=8", "--config.log.every=10",
           "--config.checkpoint.every=300", "--config.online_probe=False"]
@@ -38,8 +41,9 @@ RUNS = {
     "jigsaw, positions": ("jigsaw", ["method.target=positions"], "position_accuracy", 1 / 9),
     "jigsaw, fashion": ("jigsaw", FASHION, "permutation_accuracy", 1 / 64),
     "transform": ("transform", [], "r2", 0.0),
-    "transform, kind": ("transform", ["method.target=kind"], "kind_accuracy", 1 / 6),
-    "transform, fashion": ("transform", FASHION, "r2", 0.0),
+    "transform, of one view": ("transform", ONE_VIEW, "r2", 0.0),
+    "transform, kind": ("transform", ["method.target=kind", *ONE_VIEW], "kind_accuracy", 1 / 6),
+    "transform, fashion": ("transform", [*FASHION, *ONE_VIEW], "r2", 0.0),
     "autoencoder": ("autoencoder", [], "l2", "PCA"),
     "autoencoder, masked": ("autoencoder", ["method.corruption=mask"], "l2", "PCA"),
     "context_encoder": ("context_encoder", [], "l2", "nearest neighbour"),

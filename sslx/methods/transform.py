@@ -42,7 +42,7 @@ def warp(image, m):
 
 
 def make(encoder, *, target="parameters", degrees=180.0, quarters=False, translate=0.2, scale=(0.8, 1.2), shear=30.0,
-         flip_p=0.0, widths=(512,), norm=True, aug=recipes.mae()):
+         flip_p=0.0, apart=False, widths=(512,), norm=True, aug=recipes.mae()):
   """AET on `encoder`, which sees the view and its transformed copy one by one.
 
   Args:
@@ -52,8 +52,10 @@ def make(encoder, *, target="parameters", degrees=180.0, quarters=False, transla
     quarters: whether any number of quarter turns comes on top, with "parameters", as in the paper's projective ones:
       the least that asks what an image shows, as black corners tell smaller turns.
     flip_p: how often the transformed view is mirrored at last, with "parameters".
+    apart: whether the view that is transformed is drawn by `aug` anew, with a crop and colours of its own, so that the
+      map is not told by the places of the same pixels. (The paper's is the first view itself.)
     widths: of the head's hidden layers. norm: batch norm in them.
-    aug: (key, image) -> view; its first view is transformed, and must be square.
+    aug: (key, image) -> view; views must be square, and the first is transformed, or the second if they are `apart`.
   """
   if target not in ("parameters", "kind"):
     raise errors.unknown("target", target, ("parameters", "kind"))
@@ -62,7 +64,10 @@ def make(encoder, *, target="parameters", degrees=180.0, quarters=False, transla
 
   def views(rng, batch):
     r_aug, r_kind, r_flip, r_turn, *keys = jax.random.split(rng, 10)
-    x = pretext.first_view(aug, r_aug, batch["image"])                                  # [B, h, w, C]
+    both = recipes.views(aug, r_aug, batch["image"])[0]                                 # [B, 2, h, w, C]
+    if apart and both.shape[1] < 2:
+      raise errors.UsageError("transform draws two views apart, and aug gives one: leave out method.apart")
+    first, x = both[:, 0], both[:, int(apart)]
     if x.shape[1] != x.shape[2]:
       raise errors.UsageError(f"transform needs square views, not {x.shape[1:3]}: set method.aug.size or data.size")
     draw = [uniform(k, (len(x),), x.dtype, -1.0, 1.0) for k in keys]                    # six in [-1, 1)
@@ -80,7 +85,7 @@ def make(encoder, *, target="parameters", degrees=180.0, quarters=False, transla
     changed = augment.affine(x, angle, (n * right, n * down), size, (sx, sy))
     changed = jnp.where(flip[:, None, None, None], augment.flip_left_right(changed), changed)
     m = matrix(angle, jnp.stack([right, down], -1), size, jnp.stack([sx, sy], -1), flip)
-    return {"image": (jnp.stack([x, changed], 1),), "matrix": m, "kind": kind}
+    return {"image": (jnp.stack([first, changed], 1),), "matrix": m, "kind": kind}
 
   def objective(out, views):
     if target == "kind":                                                                # out [B, kinds]

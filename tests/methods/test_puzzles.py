@@ -149,6 +149,22 @@ def test_quarter_turns_come_on_top_of_small_ones():
   assert np.all(np.abs(away) <= 10.01) and np.ptp(away) > 10 and set((angle - away).round() % 360) == {0, 90, 180, 270}
 
 
+def test_views_apart():
+  """One map from the first view to itself, or to another view of the image."""
+  noise = lambda key, image: image + jax.random.uniform(key, image.shape)
+  still = {"degrees": 0.0, "shear": 0.0, "translate": 0.0, "scale": (1.0, 1.0), "aug": noise}
+  pair = lambda **options: jnp.moveaxis(
+      transform.make(Linear(), **still, **options).views(KEY, {"image": RAMP})["image"][0], 1, 0)
+  first, second = pair()
+  np.testing.assert_allclose(first, second, atol=1e-5)
+  again, other = pair(apart=True)
+  np.testing.assert_array_equal(first, again)
+  assert 0.2 < jnp.abs(other - again).mean() < 0.5           # a third, for the difference of two uniform numbers
+  with pytest.raises(errors.UsageError, match="leave out method.apart"):
+    single = lambda key, image: (image[:, None],)
+    transform.make(Linear(), apart=True, aug=single).views(KEY, {"image": RAMP})
+
+
 def test_kinds_change_one_thing_each():
   method = transform.make(Linear(), target="kind", aug=one)
   views = method.views(KEY, {"image": RAMP.repeat(20, 0)})
