@@ -15,7 +15,9 @@ ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL), ids=["run", "loop", "pmap"])
+@pytest.mark.parametrize("block", [
+    pytest.param(block, marks=pytest.mark.slow if name == "pmap" else (), id=name) for name, block in
+    zip(("run", "loop", "pmap"), re.findall(r"```python\n(.*?)```", README, re.DOTALL), strict=True)])
 def test_python(block, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   names, pmap = {}, "jax.pmap," in block

@@ -133,6 +133,7 @@ def test_one_that_diverges_leaves_the_others_alone(make, tmp_path, capsys):
     train.train(c, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, capsys):
   workdir, config_file = str(tmp_path / "runs"), "configs/mae.py:tiny"
   command = ["pretrain", "--config", config_file, "--config.seeds=2", "--config.total_steps=4", "--config.log.every=2",

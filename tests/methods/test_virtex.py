@@ -201,6 +201,8 @@ def test_captions_of_held_out_images(run):
   images = np.random.default_rng(0).random((16, 8, 8, 1), np.float32)
   shown, = method.show(params, state, {"image": images, "text": jnp.zeros((16, 16), jnp.int32)}).values()
   assert np.array_equal(shown.images, images[::2]) and [len(own) for own in shown.lines] == 8 * [2]
+  with pytest.raises(errors.UsageError, match="captions need images with texts"):
+    frozen.evaluate(checkpoint.load_encoder(run), run, protocols=("captions",), data="digits")
 
 
 def test_captions_that_are_right_and_dealt_to_others():
@@ -217,15 +219,13 @@ def test_captions_that_are_right_and_dealt_to_others():
   assert same["bleu4"] == pytest.approx(same["bleu4_others"]) and same["distinct"] == pytest.approx(1 / 3)
 
 
-def test_wrong_use(run):
+def test_wrong_use():
   with pytest.raises(errors.UsageError, match=r"config\.encoder is the image encoder"):
     methods.make("virtex", encoders.make("text_ti"))
   with pytest.raises(errors.UsageError, match="set encoder.pool to mean"):
     methods.make("virtex", encoders.make("vit_ti"))
   with pytest.raises(errors.UsageError, match=r"method\.beam 0"):
     make(beam=0)
-  with pytest.raises(errors.UsageError, match="captions need images with texts"):
-    frozen.evaluate(checkpoint.load_encoder(run), run, protocols=("captions",), data="digits")
 
 
 def test_heads_that_do_not_divide_the_width():

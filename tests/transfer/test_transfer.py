@@ -65,6 +65,7 @@ def test_keys_without_a_value_can_be_set_after_the_encoder_is(source, tmp_path):
   assert c.data.dir == str(tmp_path)
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_ends_with_the_same_bytes(source, straight, tmp_path):
   c = conf(source, ema=0.9, mixup=0.2, cutmix=1.0, smoothing=0.1)
   def stop(record):
