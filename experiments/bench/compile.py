@@ -6,11 +6,7 @@ Each start is a process of its own. Tracing is Python's share, compiling XLA's; 
 JAX's persistent cache has it, as `sslx pretrain` does. The results go to experiments/results/compile.{json,md}.
 """
 
-import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 
@@ -62,22 +58,13 @@ def page(found):
 
 
 def main():
-  p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  p.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help=", ".join(ROWS))
-  p.add_argument("--one", choices=ROWS, help=argparse.SUPPRESS)
-  args = p.parse_args()
-  if args.one:
-    print(json.dumps(measure(args.one)))
-    return
+  rows = turns.rows_asked(__doc__, ROWS, measure)
   found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"rows": {}}
   found["cores"] = turns.CORES
-  for row in args.rows:
+  for row in rows:
     with tempfile.TemporaryDirectory() as cache:
-      env = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-      start = lambda row=row, env=env: json.loads(subprocess.run(
-          [sys.executable, __file__, "--one", row], env=env, text=True, stdout=subprocess.PIPE,
-          check=True).stdout.splitlines()[-1])
-      found["rows"][row] = [start(), start()]
+      kept = {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+      found["rows"][row] = [turns.by_itself(__file__, row, kept) for _ in range(2)]
     turns.tell(f"{row}: {found['rows'][row]}")
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     RESULTS.with_suffix(".md").write_text(page(found))

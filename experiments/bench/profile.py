@@ -4,19 +4,15 @@
   python experiments/bench/profile.py --rows simclr_16 vit
 
 The steps are those of rows in peers.py, without the reading of files, run as `sslx pretrain` does: a simulated device a
-core, memory that is kept. Shares are of the time that the operations of all devices took together. The results go to
+core, memory that is kept. Shares are of the time of a step on all devices together. The results go to
 experiments/results/profile.{json,md}.
 """
 
-import argparse
 import collections
 import gzip
 import json
-import os
 import pathlib
 import re
-import subprocess
-import sys
 import tempfile
 
 import turns
@@ -27,8 +23,10 @@ ROWS = {  # name: (what, images)
     "simclr_64": ("SimCLR, ResNet-18 at width 64, 32 px", 128),
     "vit": ("ViT-Ti/4, 32 px", 128), "mae": ("MAE on ViT-Ti/4, 32 px", 128),
     "dino": ("DINO on ViT-Ti/4, 2 views of 32 px and 6 of 16", 64)}
+STEPS = 8                                                    # before a trace: memory still grows in the first
 KINDS = ("convolutions", "their input gradients", "their kernel gradients", "products of matrices",
-         "moving arrays about", "waiting for another device", "all else: norms, activations, softmax, optimizer")
+         "moving arrays about", "waiting for another device", "norms, activations, softmax, optimizer",
+         "not in the trace: products and convolutions in Eigen's threads, overhead")
 
 
 def kind(name, source):
@@ -101,26 +99,35 @@ def measure(row):
   step, state, key, place = ours.over_devices(method, tx, images)
   batch = place(images)
   compiled = step.lower(state, key, batch).compile()
-  seconds = []
-  for _ in range(3):
+  def seconds(state):
     begun = time.perf_counter()
-    state, metrics = jax.block_until_ready(compiled(state, key, batch))
-    seconds.append(time.perf_counter() - begun)
-  came, spent = sources(compiled.as_text()), collections.Counter()
-  with tempfile.TemporaryDirectory() as folder:
-    with jax.profiler.trace(folder):
-      jax.block_until_ready(compiled(state, key, batch))
-    for name, time_ in durations(folder):
-      spent[kind(name, came.get(name, ""))] += time_
-  return {"cores": turns.CORES, "seconds": min(seconds), "shares": {k: spent[k] / spent.total() for k in KINDS}}
+    state, _ = jax.block_until_ready(compiled(state, key, batch))
+    return time.perf_counter() - begun, state
+  steps = []
+  for _ in range(STEPS):
+    took, state = seconds(state)
+    steps.append(took)
+  came, traced = sources(compiled.as_text()), []
+  for _ in range(3):                                         # the fastest: others have waited for memory
+    spent = collections.Counter()
+    with tempfile.TemporaryDirectory() as folder:
+      with jax.profiler.trace(folder):
+        took, state = seconds(state)
+      for name, microseconds in durations(folder):
+        spent[kind(name, came.get(name, ""))] += microseconds / 1e6
+    spent[KINDS[7]] = max(0, jax.device_count() * took - spent.total())
+    traced.append((took, {k: spent[k] / spent.total() for k in KINDS}))
+  return {"cores": turns.CORES, "seconds": min(steps), "shares": min(traced, key=lambda t: t[0])[1]}
 
 
 def page(found):
   """The results as Markdown."""
   lines = ["# Where the time of a step goes", "", "`python experiments/bench/profile.py`", "",
            f"{next(iter(found.values()))['cores']} CPU cores, a simulated device each, float32: percent of the time",
-           "that the operations of all devices took. A convolution's kernel gradient is a loop of products",
-           "(`sslx/encoders/convolution.py`).", "",
+           "that all devices had. A convolution's kernel gradient is a loop of products",
+           "(`sslx/encoders/convolution.py`). Operations that XLA leaves to Eigen's threads are in the trace for the",
+           "moment of their start alone: the last column, mostly the kernels' gradients in ViTs and the first stage's",
+           "convolutions in narrow ResNets.", "",
            f"| step | images | seconds | {' | '.join(KINDS)} |", "|" + "---|" * (3 + len(KINDS))]
   for row, (what, size) in ROWS.items():
     if row in found:
@@ -130,19 +137,11 @@ def page(found):
 
 
 def main():
-  p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  p.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help=", ".join(ROWS))
-  p.add_argument("--one", choices=ROWS, help=argparse.SUPPRESS)
-  args = p.parse_args()
-  if args.one:
-    print(json.dumps(measure(args.one)))
-    return
+  rows = turns.rows_asked(__doc__, ROWS, measure)
   found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-  for row in args.rows:
+  for row in rows:
     turns.tell(row)
-    out = subprocess.run([sys.executable, __file__, "--one", row], text=True, stdout=subprocess.PIPE, check=True,
-                         env=os.environ | turns.environment("pretrain")).stdout
-    found[row] = json.loads(out.splitlines()[-1])
+    found[row] = turns.by_itself(__file__, row, turns.environment("pretrain"))
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     RESULTS.with_suffix(".md").write_text(page(found))
   print(page(found))

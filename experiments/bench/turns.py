@@ -7,6 +7,7 @@ work on the machine comes and goes between rounds more than within one. This fil
 peers in experiments/peers import it in an environment of their own.
 """
 
+import argparse
 import json
 import os
 import pathlib
@@ -18,6 +19,7 @@ import time
 
 HERE = pathlib.Path(__file__).parent
 CORES = len(os.sched_getaffinity(0))
+WARM = 2                                                     # turns that do not count: memory still grows in the first
 
 
 def asked(**facts):
@@ -47,7 +49,7 @@ def peak():
 def compete(contenders, rounds):
   """{name: {"facts": {...}, "turns": [an answer a round]}}.
 
-  contenders: {name: (command, what its environment has more than a clean one)}; the first turn of each warms up.
+  contenders: {name: (command, what its environment has more than a clean one)}; the first turns of each warm up.
   """
   found, running = {}, {}
   try:
@@ -55,14 +57,14 @@ def compete(contenders, rounds):
       running[name] = start(command, environment)
       found[name] = {"facts": answer(name, running[name])["facts"], "turns": []}
       tell(f"{name}: {json.dumps(found[name]['facts'])}")
-    for n in range(rounds + 1):
+    for n in range(1 - WARM, rounds + 1):
       for name, process in running.items():
         process.stdin.write("go\n")
         process.stdin.flush()
         got = answer(name, process)
-        tell(f"{f'round {n}' if n else 'warming up'}, {name}: "
+        tell(f"{f'round {n}' if n > 0 else 'warming up'}, {name}: "
              + ", ".join(f"{k} {v:.6g}" for k, v in got.items()))
-        if n:
+        if n > 0:
           found[name]["turns"].append(got)
   finally:
     for process in running.values():
@@ -93,6 +95,25 @@ def environment(runs):
   from sslx import cpu
   new = cpu.wanted({}, CORES)
   return {k: v for k, v in new.items() if runs == "pretrain" or (runs == "kept" and k == "GLIBC_TUNABLES")}
+
+
+def rows_asked(doc, rows, measure):
+  """The rows that the command line asks for; where `by_itself` has started this process, measures its row and ends."""
+  p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+  p.add_argument("--rows", nargs="+", choices=rows, default=list(rows), metavar="ROW", help=", ".join(rows))
+  p.add_argument("--one", choices=rows, help=argparse.SUPPRESS)
+  args = p.parse_args()
+  if args.one:
+    print(json.dumps(measure(args.one)))
+    raise SystemExit
+  return args.rows
+
+
+def by_itself(file, row, environment):
+  """What `measure` of `rows_asked` finds of a row, in a process of its own."""
+  out = subprocess.run([sys.executable, file, "--one", row], env=os.environ | environment, text=True,
+                       stdout=subprocess.PIPE, check=True).stdout
+  return json.loads(out.splitlines()[-1])
 
 
 def rates(found):
