@@ -3,7 +3,8 @@
   python experiments/bench/plain.py                         # a few minutes; another seed for scale
 
 Wherever a layer or a view has a form of its own for CPUs it asks jax.lax.platform_dependent; without, that takes the
-default. configs/METHOD.py:digits. The results go to experiments/results/plain.{json,md,png}.
+default; layers.Dense has its own gradient. configs/METHOD.py:digits. The results go to
+experiments/results/plain.{json,md,png}.
 """
 
 import argparse
@@ -25,9 +26,11 @@ def measure(method, form):
   import jax
 
   from sslx import config, data, evaluate, train
+  from sslx.encoders import layers
   fast, seed = FORMS[form]
   if not fast:
     jax.lax.platform_dependent = lambda *args, default, **forms: default(*args)
+    layers.product = jax.numpy.matmul
   c = config.override(config.load(f"{turns.HERE.parents[1]}/configs/{method}.py:digits"), [
       f"--config.total_steps={STEPS}", f"--config.seed={seed}", "--config.log.every=1", "--config.checkpoint.every=0"])
   curve = []

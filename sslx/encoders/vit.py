@@ -103,8 +103,8 @@ class Block(nn.Module):
         kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - drop, (len(y), 1, 1))
         y = jnp.where(kept, y / (1 - drop), 0).astype(y.dtype)
       return y
-    y = dense(3 * width, "qkv")(norm("norm1")(x))
-    q, k, v = jnp.moveaxis(y.reshape(*y.shape[:2], 3, self.heads, width // self.heads), 2, 0)   # [B, T, heads, D]
+    y = jnp.split(dense(3 * width, "qkv")(norm("norm1")(x)), 3, -1)
+    q, k, v = (a.reshape(*a.shape[:2], self.heads, width // self.heads) for a in y)              # [B, T, heads, D]
     q, k = (norm("norm_q")(q), norm("norm_k")(k)) if self.qk_norm else (q, k)
     q, k = (q, k) if angle is None else (turned(q, angle), turned(k, angle))
     if self.is_mutable_collection("attention") and not self.is_initializing():
