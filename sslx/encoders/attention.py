@@ -9,18 +9,20 @@ def attend(q, k, v, mask=None):
   """jax.nn.dot_product_attention of q, k, v [B, T, heads, D]; on CPUs with the heads before the tokens.
 
   mask: [1 or B, 1 or T, T], True where a query (second axis) sees a key (third); None: every one sees all.
+  On CPUs there is no forward-mode derivative.
   """
-  if mask is None:
-    return jax.lax.platform_dependent(q, k, v, cpu=heads_first, default=jax.nn.dot_product_attention)
-  plain = lambda q, k, v, mask: jax.nn.dot_product_attention(q, k, v, mask=mask[:, None])
-  return jax.lax.platform_dependent(q, k, v, mask, cpu=heads_first, default=plain)
+  plain = lambda q, k, v, mask=None: jax.nn.dot_product_attention(q, k, v, mask=None if mask is None else mask[:, None])
+  args = (q, k, v) if mask is None else (q, k, v, mask)
+  if jax.default_backend() != "cpu":
+    return plain(*args)
+  return lax.platform_dependent(*args, cpu=heads_first, default=plain)                   # the program may be for others
 
 
 @jax.custom_vjp
 def heads_first(q, k, v, mask=None):
   """jax.nn.dot_product_attention, each array turned once, so that every product is one of plain matrices.
 
-  The softmax of float64 is in float64, where JAX's own is in float32. There is no forward-mode derivative.
+  The softmax of float64 is in float64, where JAX's own is in float32.
   """
   return _forward(q, k, v, mask)[0]
 

@@ -17,8 +17,8 @@ def convolve(x, kernel, strides, padding, *, dimension_numbers, lhs_dilation=Non
   """lax.conv_general_dilated, as nn.Conv(conv_general_dilated=convolve) calls it, with another gradient where it fits.
 
   It fits x [B, H, W, C] and kernels [3, 3, C, K] with a border of one pixel or [1, 1, C, K] without, of stride 1 or 2:
-  the numbers are the same but for rounding. On GPUs and TPUs, and under shard_map and pmap, nothing changes. There is
-  no forward-mode derivative.
+  the numbers are the same but for rounding. On GPUs and TPUs, and under shard_map and pmap, nothing changes. On CPUs
+  there is no forward-mode derivative.
   """
   size, stride = kernel.shape[0], strides[0]
   border = ((size // 2,) * 2,) * 2
@@ -29,7 +29,8 @@ def convolve(x, kernel, strides, padding, *, dimension_numbers, lhs_dilation=Non
   known = x.ndim == 4 and all(isinstance(n, int) for n in x.shape)                      # an exported program's is open
   enough = known and split(places(x, stride))[2] * math.prod(places(x, stride)[1:]) >= LEAST
   alone = not jax.sharding.get_abstract_mesh().manual_axes   # a cotangent under shard_map is of another kind
-  if plain and enough and alone and kernel.shape[:2] in ((1, 1), (3, 3)) and x.dtype == kernel.dtype:
+  fits = plain and enough and alone and kernel.shape[:2] in ((1, 1), (3, 3)) and x.dtype == kernel.dtype
+  if fits and jax.default_backend() == "cpu":
     return bordered(x, kernel, stride)
   return lax.conv_general_dilated(x, kernel, strides, padding, lhs_dilation, rhs_dilation, dimension_numbers,
                                   feature_group_count, precision=precision)

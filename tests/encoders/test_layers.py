@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sslx import encoders
 from sslx.encoders import layers
 
 RNG = np.random.default_rng(0)
@@ -65,3 +66,17 @@ def test_dense_under_transformations(features):
     several = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), (v, x))
     return [jax.jit(f)(*(several if f is forms[0] else (v, x))) for f in forms]
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), slopes(ours), slopes(plain))
+
+
+@pytest.mark.parametrize("options", [
+    {"name": "vit_ti", "patch": 4, "width": 8, "depth": 1, "heads": 2},
+    {"name": "resnet10", "width": 8, "stem": "small"}], ids=lambda o: o["name"])
+def test_elsewhere_than_on_cpus_encoders_have_a_forward_mode(options, monkeypatch):
+  encoder, x = encoders.make(**options), jnp.asarray(RNG.normal(size=(64, 8, 8, 3)), jnp.float32)
+  v = encoder.init(jax.random.key(0), x)
+  slope = lambda: jax.jit(lambda x: jax.jvp(lambda x: encoder.apply(v, x), (x,), (x,))).lower(x).out_info
+  with pytest.raises(TypeError, match="forward-mode"):
+    slope()
+  monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+  y, dy = slope()
+  assert y.shape == dy.shape and len(y) == 64
