@@ -1,7 +1,8 @@
 """Autoencoding transformations, AET (Zhang et al., 2019).
 
   sslx pretrain --config configs/transform.py:cifar10 --workdir runs/transform
-  sslx pretrain --config configs/transform.py:cifar10 --config.method.target=kind --workdir runs/transform_kind
+  sslx pretrain --config configs/transform.py:cifar10 --config.method.target=kind --config.method.apart=False \
+      --config.method.aug.scale="(0.8,1.0)" --workdir runs/transform_kind
 
 variants: digits, cifar10, imagenet, tiny; sslx/presets.py says what each one is and how long it takes.
 """

@@ -5,9 +5,9 @@
   python experiments/masked.py --data $DATA/cifar10 --runs runs/masked --table     # from what is there
 
 $DATA/cifar10 holds {train,test}/CLASS/*.jpg. Each method has the hyperparameters of configs/METHOD.py:cifar10; encoder
-and batch are the same for all, and so is the time, about: a step that sees more tokens comes less often. Figures and
-pictures of held-out images go to experiments/results/masked*. A finished run is not made again: remove its folder when
-its config has changed.
+and batch are the same for all, and so is the time, about: a step that sees more tokens comes less often. What is called
+longer has three times as many steps. Figures and pictures of held-out images go to experiments/results/masked*. A
+finished run is not made again: remove its folder when its config has changed.
 """
 
 import argparse
@@ -131,8 +131,9 @@ def table(rows):
   """The results as Markdown."""
   out = ["# Masked and predictive methods on 10,000 CIFAR-10 images", "",
          "`python experiments/masked.py --data $DATA/cifar10`: a ViT of width 96, depth 4, 4 heads, patches of 4; as",
-         f"many steps of {BATCH} as an idle CPU core does in five minutes, roughly. Mean and deviation over seeds, on",
-         "2,000 held-out images (sampling deviation 1.1 points). kNN (k = 20) and a linear probe read the frozen",
+         f"many steps of {BATCH} as an idle CPU core does in five minutes, roughly; *longer* has three times as many.",
+         "Mean and deviation over seeds, on 2,000 held-out images (sampling deviation 1.1 points). kNN (k = 20) and a",
+         "linear probe read the frozen",
          f"representation; fine-tuned is after {TUNING['steps']} supervised steps of {TUNING['batch']} of all layers.",
          "*Gain* is over the same encoder at random initialisation, treated alike, seed by seed: fine-tuned, that is",
          "training from scratch. A gain within its deviation, or of one seed, of about a point, is none.",

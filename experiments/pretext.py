@@ -220,6 +220,8 @@ def table(rows, base):
   return "\n".join(out) + "\n"
 
 
+MAPS = [("transform, of one view", "view", "transform"), ("transform, of one view", "transformed", "transformed"),
+        ("transform, of one view", "as predicted", "predicted")]
 SHEETS = {                                                   # file: [(run, which of its pictures, title)]
     "autoencoder": [("autoencoder", "original", "original"), ("PCA", "", "PCA"),
                     ("autoencoder", "output", "autoencoder"), ("autoencoder, masked", "input", "masked"),
@@ -237,8 +239,8 @@ SHEETS = {                                                   # file: [(run, whic
     "puzzles": [("rotation", "turned", "rotation"), ("rotation", "turned back as predicted", "turned back"),
                 ("patch_position", "pair", "patches"), ("patch_position", "as predicted", "predicted"),
                 ("jigsaw, positions", "puzzle", "jigsaw"), ("jigsaw, positions", "as predicted", "predicted"),
-                ("transform", "view", "transform"), ("transform", "transformed", "transformed"),
-                ("transform", "as predicted", "predicted")]}
+                *MAPS],
+    "transform": [("transform", picture, title) for _, picture, title in MAPS]}
 
 
 def pictures(path, runs, count=8):

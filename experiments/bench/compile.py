@@ -64,7 +64,7 @@ def main():
   for row in rows:
     with tempfile.TemporaryDirectory() as cache:
       kept = {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-      found["rows"][row] = [turns.by_itself(__file__, row, kept) for _ in range(2)]
+      found["rows"][row] = [turns.by_itself(__file__, kept, row) for _ in range(2)]
     turns.tell(f"{row}: {found['rows'][row]}")
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     RESULTS.with_suffix(".md").write_text(page(found))

@@ -9,9 +9,6 @@ experiments/results/plain.{json,md,png}.
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
 
 import turns
@@ -85,10 +82,7 @@ def main():
     return
   found = {}
   for method in METHODS:
-    start = lambda form, method=method: json.loads(subprocess.run(
-        [sys.executable, __file__, "--one", method, form], env=os.environ | turns.environment("pretrain"), text=True,
-        stdout=subprocess.PIPE, check=True).stdout.splitlines()[-1])
-    found[method] = {form: start(form) for form in FORMS}
+    found[method] = {form: turns.by_itself(__file__, turns.environment("pretrain"), method, form) for form in FORMS}
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
   RESULTS.with_suffix(".md").write_text(page(found))
   picture(found)

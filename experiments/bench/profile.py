@@ -74,7 +74,7 @@ def durations(folder):
 
 
 def measure(row):
-  """{"seconds": of a step, "shares": {kind: of all operations' time}}."""
+  """{"seconds": of a step, "shares": {kind: of all devices' time}}."""
   import time
 
   import jax
@@ -125,9 +125,8 @@ def page(found):
   lines = ["# Where the time of a step goes", "", "`python experiments/bench/profile.py`", "",
            f"{next(iter(found.values()))['cores']} CPU cores, a simulated device each, float32: percent of the time",
            "that all devices had. A convolution's kernel gradient is a loop of products",
-           "(`sslx/encoders/convolution.py`). Operations that XLA leaves to Eigen's threads are in the trace for the",
-           "moment of their start alone: the last column, mostly the kernels' gradients in ViTs and the first stage's",
-           "convolutions in narrow ResNets.", "",
+           "(`sslx/encoders/convolution.py`). Operations that XLA leaves to Eigen's threads, such as the kernels'",
+           "gradients of a ViT and convolutions of 16 channels, are in the trace for the moment they start.", "",
            f"| step | images | seconds | {' | '.join(KINDS)} |", "|" + "---|" * (3 + len(KINDS))]
   for row, (what, size) in ROWS.items():
     if row in found:
@@ -139,9 +138,10 @@ def page(found):
 def main():
   rows = turns.rows_asked(__doc__, ROWS, measure)
   found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+  found = {row: f for row, f in found.items() if f["shares"].keys() == set(KINDS)}
   for row in rows:
     turns.tell(row)
-    found[row] = turns.by_itself(__file__, row, turns.environment("pretrain"))
+    found[row] = turns.by_itself(__file__, turns.environment("pretrain"), row)
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     RESULTS.with_suffix(".md").write_text(page(found))
   print(page(found))

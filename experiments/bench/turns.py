@@ -109,9 +109,9 @@ def rows_asked(doc, rows, measure):
   return args.rows
 
 
-def by_itself(file, row, environment):
-  """What `measure` of `rows_asked` finds of a row, in a process of its own."""
-  out = subprocess.run([sys.executable, file, "--one", row], env=os.environ | environment, text=True,
+def by_itself(file, more, *words):
+  """What `file --one WORDS` finds, in a process of its own, whose environment has `more`."""
+  out = subprocess.run([sys.executable, file, "--one", *words], env=os.environ | more, text=True,
                        stdout=subprocess.PIPE, check=True).stdout
   return json.loads(out.splitlines()[-1])
 

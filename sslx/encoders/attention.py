@@ -4,18 +4,21 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from sslx.encoders.layers import alone
+
 
 def attend(q, k, v, mask=None):
-  """jax.nn.dot_product_attention of q, k, v [B, T, heads, D]; on CPUs with the heads before the tokens.
+  """jax.nn.dot_product_attention of q [B, T, heads, D] and k, v [B, S, heads, D]; on CPUs with the heads first.
 
-  mask: [1 or B, 1 or T, T], True where a query (second axis) sees a key (third); None: every one sees all.
+  mask: [1 or B, 1 or T, S], True where a query (second axis) sees a key (third); None: every one sees all.
   On CPUs there is no forward-mode derivative.
   """
   plain = lambda q, k, v, mask=None: jax.nn.dot_product_attention(q, k, v, mask=None if mask is None else mask[:, None])
   args = (q, k, v) if mask is None else (q, k, v, mask)
   if jax.default_backend() != "cpu":
     return plain(*args)
-  return lax.platform_dependent(*args, cpu=heads_first, default=plain)                   # the program may be for others
+  first = heads_first if alone(q) else lambda *args: _forward(*args)[0]
+  return lax.platform_dependent(*args, cpu=first, default=plain)                         # the program may be for others
 
 
 @jax.custom_vjp
@@ -27,25 +30,26 @@ def heads_first(q, k, v, mask=None):
   return _forward(q, k, v, mask)[0]
 
 
-def _forward(q, k, v, mask):
+def _forward(q, k, v, mask=None):
   wide = jnp.promote_types(q.dtype, jnp.float32)
   q, k, v = (jnp.swapaxes(a, 1, 2) for a in (q, k, v))                                   # [B, heads, T, D]
   scores = jnp.einsum("bhtd,bhsd->bhts", q, k, preferred_element_type=wide) * q.shape[-1] ** -0.5
   scores = scores if mask is None else jnp.where(mask[:, None], scores, 0.7 * jnp.finfo(wide).min)
-  share = jax.nn.softmax(scores).astype(v.dtype)
-  y = jnp.einsum("bhts,bhsd->bhtd", share, v)
-  return jnp.swapaxes(y, 1, 2), (q, k, v, share, y)
+  share = jax.nn.softmax(scores)
+  y = jnp.einsum("bhts,bhsd->bhtd", share.astype(v.dtype), v)
+  return jnp.swapaxes(y, 1, 2), (q, k, v, mask, share, y)
 
 
 def _backward(kept, g):
-  """With barriers, without which XLA takes the transposed products as they lie, and joins the three while turning."""
-  q, k, v, share, y = kept
+  """The barriers keep XLA from folding the turns into the products, and from joining the three while it turns them."""
+  q, k, v, mask, share, y = kept
   g, wide = jnp.swapaxes(g, 1, 2), jnp.promote_types(q.dtype, jnp.float32)
-  across = jnp.sum((g * y).astype(wide), -1, keepdims=True)
-  slope = share * (jnp.einsum("bhtd,bhsd->bhts", g, v, preferred_element_type=wide) - across) * q.shape[-1] ** -0.5
-  slope = slope.astype(q.dtype)
+  slope = jnp.einsum("bhtd,bhsd->bhts", g, v, preferred_element_type=wide)
+  across = g * y if y.dtype == wide else share * slope       # one sum, but for rounding
+  slope = share * (slope - jnp.sum(across, -1, keepdims=True)) * q.shape[-1] ** -0.5
+  slope = (slope if mask is None else jnp.where(mask[:, None], slope, 0)).astype(q.dtype)
   turned = lambda a: lax.optimization_barrier(jnp.swapaxes(a, 2, 3))
-  slopes = slope @ k, turned(slope) @ q, turned(share) @ g
+  slopes = slope @ k, turned(slope) @ q, turned(share.astype(g.dtype)) @ g
   return (*(lax.optimization_barrier(jnp.swapaxes(a, 1, 2)) for a in slopes), None)
 
 

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from sslx.encoders.layers import alone
+
 ROWS = 4096                                                # places that one product takes at most: caches hold them
 LEAST = 128                                                # below that many, products are too small to be worth it
 NHWC = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
@@ -28,8 +30,7 @@ def convolve(x, kernel, strides, padding, *, dimension_numbers, lhs_dilation=Non
            and {1, None} >= {*(lhs_dilation or ()), *(rhs_dilation or ()), feature_group_count} and precision is None)
   known = x.ndim == 4 and all(isinstance(n, int) for n in x.shape)                      # an exported program's is open
   enough = known and split(places(x, stride))[2] * math.prod(places(x, stride)[1:]) >= LEAST
-  alone = not jax.sharding.get_abstract_mesh().manual_axes   # a cotangent under shard_map is of another kind
-  fits = plain and enough and alone and kernel.shape[:2] in ((1, 1), (3, 3)) and x.dtype == kernel.dtype
+  fits = plain and enough and alone(x) and kernel.shape[:2] in ((1, 1), (3, 3)) and x.dtype == kernel.dtype
   if fits and jax.default_backend() == "cpu":
     return bordered(x, kernel, stride)
   return lax.conv_general_dilated(x, kernel, strides, padding, lhs_dilation, rhs_dilation, dimension_numbers,

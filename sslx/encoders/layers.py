@@ -8,13 +8,15 @@ import jax.numpy as jnp
 from jax import lax
 
 
-def times(x, kernel, dimensions, precision=None):
-  """lax.dot_general of x [N, D] and a kernel [D, K], as nn.Dense(dot_general=times) calls it; on CPUs by `product`.
+def alone(x):
+  """Whether x may have a gradient by hand, which is of another kind under shard_map, pmap and explicit axes."""
+  mesh = jax.typeof(x).sharding.mesh
+  return not (mesh.manual_axes or mesh.explicit_axes or jax.sharding.get_abstract_mesh().manual_axes)
 
-  Not so under shard_map and pmap, where a cotangent is of another kind.
-  """
-  alone = not jax.sharding.get_abstract_mesh().manual_axes
-  if jax.default_backend() == "cpu" and alone and precision is None and x.dtype == kernel.dtype:
+
+def times(x, kernel, dimensions, precision=None):
+  """lax.dot_general of x [N, D] and a kernel [D, K] as Dense below calls it; on CPUs by `product`."""
+  if jax.default_backend() == "cpu" and alone(x) and precision is None and x.dtype == kernel.dtype:
     return product(x, kernel)
   return lax.dot_general(x, kernel, dimensions, precision=precision)
 
@@ -37,7 +39,10 @@ product.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _backward)
 
 
 class Dense(nn.Dense):
-  """nn.Dense as a product of plain matrices, x [..., D] -> [..., K]: XLA transposes less for the kernel's gradient."""
+  """nn.Dense as a product of plain matrices, x [..., D] -> [..., K]: XLA transposes less for the kernel's gradient.
+
+  On CPUs there is no forward-mode derivative.
+  """
   dot_general: Any = times
 
   @nn.compact

@@ -23,7 +23,7 @@ class Cross(nn.Module):
     wide, width = jnp.result_type(float), x.shape[-1]
     dense = lambda n, name: Dense(n, dtype=self.dtype, param_dtype=wide, name=name,
                                   kernel_init=nn.initializers.xavier_uniform())
-    split = lambda y, n: jnp.moveaxis(y.reshape(*y.shape[:2], n, self.heads, width // self.heads), 2, 0)
+    split = lambda y, n: [a.reshape(*a.shape[:2], self.heads, width // self.heads) for a in jnp.split(y, n, -1)]
     q, = split(dense(width, "q")(nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, param_dtype=wide, name="norm")(x)), 1)
     k, v = split(dense(2 * width, "kv")(seen), 2)
     y = dense(width, "proj")(attend(q, k, v).reshape(x.shape))

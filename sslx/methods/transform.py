@@ -1,4 +1,4 @@
-"""AET (Zhang et al., 2019): which affine map takes the first view to the second, told from their two embeddings."""
+"""AET (Zhang et al., 2019): by which affine map a view was made of another, told from the embeddings of both."""
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,7 @@ def warp(image, m):
 
 def make(encoder, *, target="parameters", degrees=180.0, quarters=False, translate=0.2, scale=(0.8, 1.2), shear=30.0,
          flip_p=0.0, apart=False, widths=(512,), norm=True, aug=recipes.mae()):
-  """AET on `encoder`, which sees the view and its transformed copy one by one.
+  """AET on `encoder`, which sees a view and a transformed one, by itself each.
 
   Args:
     target: "parameters", the map's 2x3 matrix; or "kind", one of six: none, rotation, translation, scale, shear,
@@ -53,18 +53,21 @@ def make(encoder, *, target="parameters", degrees=180.0, quarters=False, transla
       the least that asks what an image shows, as black corners tell smaller turns.
     flip_p: how often the transformed view is mirrored at last, with "parameters".
     apart: whether the view that is transformed is drawn by `aug` anew, with a crop and colours of its own, so that the
-      map is not told by the places of the same pixels. (The paper's is the first view itself.)
+      map is not told by the places of the same pixels; where `aug` mirrors, mirrors cannot be told. (The paper's is the
+      first view itself.)
     widths: of the head's hidden layers. norm: batch norm in them.
     aug: (key, image) -> view; views must be square, and the first is transformed, or the second if they are `apart`.
   """
   if target not in ("parameters", "kind"):
     raise errors.unknown("target", target, ("parameters", "kind"))
+  if apart and target == "kind":
+    raise errors.UsageError("views apart differ by kinds already, such as a mirror: set method.apart=False")
   if not 0 < scale[0] <= 1 <= scale[1]:
     raise errors.UsageError(f"scale is {tuple(scale)}: from a size of at most 1, above 0, to one of at least 1")
 
   def views(rng, batch):
     r_aug, r_kind, r_flip, r_turn, *keys = jax.random.split(rng, 10)
-    both = recipes.views(aug, r_aug, batch["image"])[0]                                 # [B, 2, h, w, C]
+    both = recipes.views(aug, r_aug, batch["image"], number=1 + apart)[0]               # [B, 1 or 2, h, w, C]
     if apart and both.shape[1] < 2:
       raise errors.UsageError("transform draws two views apart, and aug gives one: leave out method.apart")
     first, x = both[:, 0], both[:, int(apart)]

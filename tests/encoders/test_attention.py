@@ -47,10 +47,24 @@ def test_value_and_gradient(dtype, plain, tolerance):
 
 def test_bfloat16_is_as_exact_as_the_plain_one():
   args = arrays(jnp.bfloat16)
-  got, low, want = jax.jit(attend)(*args), jax.jit(PLAIN)(*args), PLAIN(*(a.astype(float) for a in args))
-  assert got.dtype == low.dtype == jnp.bfloat16
-  error = lambda y: np.abs(y.astype(np.float32) - want).max()
-  assert error(got) <= 1.5 * error(low)
+  got, low, want = both(attend)(*args), both(PLAIN)(*args), both(PLAIN)(*(a.astype(float) for a in args))
+  assert {a.dtype for a in jax.tree.leaves((got, low))} == {jnp.dtype(jnp.bfloat16)}
+  for ours, plain, exact in zip(*map(jax.tree.leaves, (got, low, want)), strict=True):
+    error = lambda y, exact=exact: np.abs(y.astype(np.float32) - exact).max()
+    assert error(ours) <= 1.5 * error(plain)
+
+
+@pytest.mark.parametrize("shape", [(1, T, T), (B, 1, T), (1, 1, T), (B, 2, T)])
+def test_masks(shape):
+  """Also of queries that see nothing, and of fewer queries than keys."""
+  q, k, v = arrays()
+  q, mask = q[:, :shape[1] if shape[1] > 1 else T], RNG.random(shape) < 0.6
+  mask[0, 0] = False
+  weight = RNG.normal(size=q.shape)
+  plain = lambda *args: PLAIN(*args, mask=jnp.asarray(mask)[:, None])
+  ours = lambda *args: attend(*args, jnp.asarray(mask))
+  run = lambda f: jax.jit(lambda *args: (f(*args), jax.grad(lambda *a: jnp.sum(f(*a) * weight), (0, 1, 2))(*args)))
+  close(run(ours)(q, k, v), run(plain)(q, k, v))
 
 
 def test_transformations():
@@ -61,6 +75,11 @@ def test_transformations():
   close(both(jax.checkpoint(attend))(*args), want)
   close(both(jax.vmap(lambda *args: attend(*(a[None] for a in args))[0]))(*args), want)
   close(both(jax.shard_map(attend, mesh=mesh, in_specs=spread, out_specs=spread))(*args), want)
+  own = lambda f: lambda q, k, v: both(f)(q, k[:1].repeat(B, 0), v)
+  some = jax.shard_map(lambda q, k, v: attend(q, k.repeat(len(q), 0), v), mesh=mesh,
+                       in_specs=(spread, jax.P(), spread), out_specs=spread)       # keys that all devices share
+  shared = both(some)(args[0], args[1][:1], args[2])
+  close(shared[0], own(PLAIN)(*args)[0])
   placed = [jax.device_put(a, jax.NamedSharding(mesh, spread)) for a in args]
   program = both(attend).lower(*placed).compile()
   assert "all-gather" not in program.as_text()

@@ -66,6 +66,10 @@ def test_dense_under_transformations(features):
     several = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), (v, x))
     return [jax.jit(f)(*(several if f is forms[0] else (v, x))) for f in forms]
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), slopes(ours), slopes(plain))
+  named = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,), devices=jax.devices()[:4])
+  with jax.set_mesh(named):
+    there = jax.device_put(x, jax.NamedSharding(named, jax.P("data")))
+    jax.jit(jax.grad(lambda v, x: jnp.sum(jnp.cos(ours.apply(v, x)))))(v, there)
 
 
 @pytest.mark.parametrize("options", [

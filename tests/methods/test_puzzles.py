@@ -160,6 +160,8 @@ def test_views_apart():
   again, other = pair(apart=True)
   np.testing.assert_array_equal(first, again)
   assert 0.2 < jnp.abs(other - again).mean() < 0.5           # a third, for the difference of two uniform numbers
+  with pytest.raises(errors.UsageError, match="set method.apart=False"):
+    transform.make(Linear(), apart=True, target="kind")
   with pytest.raises(errors.UsageError, match="leave out method.apart"):
     single = lambda key, image: (image[:, None],)
     transform.make(Linear(), apart=True, aug=single).views(KEY, {"image": RAMP})
