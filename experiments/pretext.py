@@ -201,7 +201,7 @@ def table(rows, base):
          "same 2,000 images, so with a sampling deviation of 1.1 points; *gain* is over the same encoder at random",
          "initialisation, seed by seed. Rows of unlike length are not to be ranked. A gain within its deviation is",
          "none: these are minutes of training, and puzzles learn their task before they learn what helps to classify.",
-         "*transform* tells the map between two views with crops and colours of their own; *of one view* is the paper's."]
+         "*transform* is of two views with crops and colours of their own; *of one view* is the paper's form."]
   for title, fashion in (("CIFAR-10", False), ("Fashion-MNIST", True)):
     of = [r for r in rows if r["name"].endswith("fashion") == fashion]
     plain = base["fashion"] if fashion else base
