@@ -133,8 +133,8 @@ def table(rows):
          "`python experiments/masked.py --data $DATA/cifar10`: a ViT of width 96, depth 4, 4 heads, patches of 4; as",
          f"many steps of {BATCH} as an idle CPU core does in five minutes, roughly; *longer* has three times as many.",
          "Mean and deviation over seeds, on 2,000 held-out images (sampling deviation 1.1 points). kNN (k = 20) and a",
-         "linear probe read the frozen",
-         f"representation; fine-tuned is after {TUNING['steps']} supervised steps of {TUNING['batch']} of all layers.",
+         f"linear probe read the frozen representation; fine-tuned is after {TUNING['steps']} supervised steps of "
+         f"{TUNING['batch']} of all layers.",
          "*Gain* is over the same encoder at random initialisation, treated alike, seed by seed: fine-tuned, that is",
          "training from scratch. A gain within its deviation, or of one seed, of about a point, is none.",
          "Seconds: pretraining, on a shared core. Minutes, where papers have 800 epochs of ImageNet: no ranking.",

@@ -36,8 +36,8 @@ OTHERS = [  # (page, data, measure, {method: the name of its runs there}, run ->
     ("pretext", "CIFAR-10", "linear probe", {m: m for m in (
         "rotation", "colorization", "super_resolution", "context_encoder", "autoencoder", "patch_position", "jigsaw",
         "transform")}, PAIR("linear", "downstream")),
-    ("masked", "CIFAR-10", "linear probe", {m: m for m in ("mae", "simmim", "data2vec", "ijepa", "ibot", "dinov2")},
-     PAIR("linear")),
+    ("masked", "CIFAR-10", "linear probe", {m: m for m in (
+        "mae", "simmim", "data2vec", "ijepa", "ibot", "ibot, longer", "dinov2")}, PAIR("linear")),
     ("text", "SST-2", "linear probe", {m: m for m in ("bert", "simcse", "text_denoising")}, PAIR("linear")),
     ("audio", "spoken digits", "kNN", {"cola": "cola", "audio_restoration": "autoencoder", "audio_mae": "audio_mae"},
      PAIR("knn")),
