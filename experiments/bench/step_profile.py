@@ -1,7 +1,7 @@
 """Where the time of a training step goes on this machine's CPUs, by the kind of operation, from a trace of XLA's.
 
-  python experiments/bench/profile.py                       # a minute a row; leave the machine to it
-  python experiments/bench/profile.py --rows simclr_16 vit
+  python experiments/bench/step_profile.py                       # a minute a row; leave the machine to it
+  python experiments/bench/step_profile.py --rows simclr_16 vit
 
 The steps are those of rows in peers.py, without the reading of files, run as `sslx pretrain` does: a simulated device a
 core, memory that is kept. Shares are of the time of a step on all devices together. The results go to
@@ -122,7 +122,7 @@ def measure(row):
 
 def page(found):
   """The results as Markdown."""
-  lines = ["# Where the time of a step goes", "", "`python experiments/bench/profile.py`", "",
+  lines = ["# Where the time of a step goes", "", "`python experiments/bench/step_profile.py`", "",
            f"{next(iter(found.values()))['cores']} CPU cores, a simulated device each, float32: percent of the time",
            "that all devices had. A convolution's kernel gradient is a loop of products",
            "(`sslx/encoders/convolution.py`). Operations that XLA leaves to Eigen's threads, such as the kernels'",
