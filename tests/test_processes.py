@@ -43,6 +43,8 @@ x = data.arrays(data.load("digits", split="test"))[0][:51]
 np.save(out / f"z{{jax.process_index()}}", evaluate.embed(checkpoint.load_encoder(out / "run"), x, batch_size=16))
 """
 
+pytestmark = pytest.mark.slow                              # three processes
+
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):

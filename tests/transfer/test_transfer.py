@@ -220,6 +220,7 @@ def test_labels_are_needed(source):
     classify.prepare(c, data.load("digits"), bare)
 
 
+@pytest.mark.slow
 def test_text(tmp_path):
   """An encoder of text is tuned on labelled text; a frozen block drops nothing out and stays the same to the bit."""
   bert = CONFIG.replace("transfer/classify", "bert")
