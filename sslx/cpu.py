@@ -2,24 +2,40 @@
 
 import glob
 import os
+import platform
 import sys
 
 ACCELERATORS = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/accel*", "/dev/vfio/[0-9]*")
-KEPT = {"hugetlb": "1", "arena_max": "1", "mmap_max": "0", "trim_threshold": "100000000000"}
+KEPT = {"hugetlb": "1", "arena_max": "1", "mmap_max": "0", "trim_threshold": "100000000000"}     # of glibc
+JEMALLOC, RETAINED = "libjemalloc.so.2", "thp:always,dirty_decay_ms:-1,muzzy_decay_ms:-1"        # of jemalloc
 ONCE = "SSLX_STARTED_AGAIN"
 DEVICES, MOST = "--xla_force_host_platform_device_count", 8
 
 
-def wanted(environ, cores):
-  """What to add to `environ`, {} if nothing: glibc's memory kept, in large pages; a simulated device a core, at most 8.
+def jemalloc():
+  """The path of the jemalloc of this environment or system, "" if there is none."""
+  places = (f"{sys.prefix}/lib", "/usr/local/lib", f"/usr/lib/{platform.machine()}-linux-gnu", "/usr/lib64", "/usr/lib")
+  return next((path for place in places if os.path.exists(path := f"{place}/{JEMALLOC}")), "")
+
+
+def wanted(environ, cores, library=""):
+  """What to add to `environ`, {} if nothing: memory kept, in large pages; a simulated device a core, at most 8.
 
   A step's large arrays are mapped afresh each time otherwise, which costs a third of it, and one device leaves cores
   idle. What the user has set of either stays.
+
+  library: path of the jemalloc to allocate with. Without one glibc keeps memory in a single arena, for whose lock the
+    threads of a step wait.
   """
   new = {}
-  if "glibc.malloc" not in environ.get("GLIBC_TUNABLES", ""):
-    given = environ.get("GLIBC_TUNABLES", "")
-    new["GLIBC_TUNABLES"] = ":".join(filter(None, [given, *(f"glibc.malloc.{k}={v}" for k, v in KEPT.items())]))
+  tunables, preloaded = (environ.get(name, "") for name in ("GLIBC_TUNABLES", "LD_PRELOAD"))
+  if "glibc.malloc" not in tunables and "malloc" not in preloaded:
+    if library:
+      new["LD_PRELOAD"] = f"{library} {preloaded}".strip()
+      if "MALLOC_CONF" not in environ:
+        new["MALLOC_CONF"] = RETAINED
+    else:
+      new["GLIBC_TUNABLES"] = ":".join(filter(None, [tunables, *(f"glibc.malloc.{k}={v}" for k, v in KEPT.items())]))
   if DEVICES not in environ.get("XLA_FLAGS", "") and "JAX_NUM_CPU_DEVICES" not in environ:
     new["XLA_FLAGS"] = f"{environ.get('XLA_FLAGS', '')} {DEVICES}={min(cores, MOST)}".strip()
   return new
@@ -36,7 +52,7 @@ def restart(argv, *, alone=True):
     return
   if os.environ.get("JAX_PLATFORMS") != "cpu" and any(map(glob.glob, ACCELERATORS)):
     return
-  new = wanted(os.environ, len(os.sched_getaffinity(0)))
+  new = wanted(os.environ, len(os.sched_getaffinity(0)), jemalloc())
   if not alone:
     new.pop("XLA_FLAGS", None)
   if new:

@@ -58,7 +58,10 @@ def machine():
                              ("a TPU", list(pathlib.Path("/dev").glob("accel*")), "tpu")):
     if there:
       yield what, "is here, and jax runs on the CPU", False, f"pip install 'sslx[{extra}]'"
-  for name, value in cpu.wanted(os.environ, cores).items():  # `sslx doctor` has started with these, unless told not to
+  library = cpu.jemalloc()
+  yield ("allocator", library or "no jemalloc here", None,
+         "" if library else "apt install libjemalloc2, or conda's jemalloc, saves up to a third of a step")
+  for name, value in cpu.wanted(os.environ, cores, library).items():  # `sslx doctor` starts with them if not told else
     yield "environment", f"without {name}", None, f"{name}='{value}' saves a third of a step or more"
 
 

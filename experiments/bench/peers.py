@@ -4,12 +4,14 @@
   python experiments/bench/peers.py --data $DATA/cifar10    # leave the machine to it; what is done stays done
   python experiments/bench/peers.py --data $DATA/cifar10 --rows simclr_16 knn_faiss --rounds 5 --again
   python experiments/bench/peers.py --data $DATA/cifar10 --smoke             # every row in little, nothing is written
+  python experiments/bench/peers.py --data $DATA/cifar10 --kept       # peers with sslx's allocator; nothing is written
   python experiments/bench/peers.py --table                 # the page again, from the figures there are
 
 A ratio is sslx's speed over the peer's in two turns of one round (turns.py): the median of the rounds, the least and
-the most. sslx runs as `sslx pretrain` does on a CPU: a simulated device a core, memory that is kept. PyTorch runs with
-a thread a core and, where it reads files, a loading process a core. $DATA/cifar10 holds train/CLASS/N.jpg. Results go
-to experiments/results/peers.{json,md,png}, row by row. rows.py says what the rows are.
+the most. sslx runs as `sslx pretrain` does on a CPU: a simulated device a core, memory that is kept, by jemalloc where
+it is installed. PyTorch runs with a thread a core and, where it reads files, a loading process a core. $DATA/cifar10
+holds train/CLASS/N.jpg. Results go to experiments/results/peers.{json,md,png}, row by row. rows.py says what the rows
+are.
 """
 
 import argparse
@@ -47,7 +49,7 @@ def run(row, args):
       file, *words = side.command.split()
       command = [python if file.startswith("peers/") else sys.executable, ROOT / "experiments" / file, *words]
       options = [w for option, key in side.takes.items() for w in (f"--{option}", size[key])]
-      return [*command, *given, *options], turns.environment(side.runs)
+      return [*command, *given, *options], turns.environment(side.runs or args.kept * "kept")
     found = turns.compete({"sslx": contender(row.ours), row.against: contender(row.peer)}, args.rounds)
   ours, peer = found.values()
   return {"size": size, "load": load, "rounds": args.rounds, "sslx": ours, "peer": peer}
@@ -63,7 +65,8 @@ def page(found):
   """The results as Markdown."""
   m = found["machine"]
   lines = ["# Beside what you would pick instead", "", "`python experiments/bench/peers.py --data $DATA/cifar10`", "",
-           f"{m['cores']} CPU cores, sslx with jax {m['jax']}; the peers' environment: {m['peers']}. Float32.", "",
+           f"{m['cores']} CPU cores, sslx with jax {m['jax']}, memory by {m['memory']}; the peers'"
+           f" environment: {m['peers']}. Float32.", "",
            "Ratio: sslx's speed over the peer's in the same round of turns, median (least to most). Memory: the most",
            "that each main process held, with what `sslx pretrain` keeps of it on purpose. Each row by itself:", "",
            "`python experiments/bench/peers.py --data $DATA/cifar10 --again --rows ROW`", "",
@@ -127,6 +130,7 @@ def main():
   p.add_argument("--rounds", type=int, default=3)
   p.add_argument("--peers", default=ROOT / ".venv-peers", help="the peers' environment")
   p.add_argument("--smoke", action="store_true", help="small sizes; nothing is written")
+  p.add_argument("--kept", action="store_true", help="the peers' memory is kept, too; nothing is written")
   p.add_argument("--again", action="store_true", help="rows that have figures, too")
   p.add_argument("--table", action="store_true", help="write the page from the figures there are, measure nothing")
   args = p.parse_args()
@@ -137,17 +141,17 @@ def main():
     write(found)
     print(page(found))
     return
-  wanted = [n for n in args.rows if args.smoke or args.again or n not in found["rows"]]
+  wanted = [n for n in args.rows if args.smoke or args.kept or args.again or n not in found["rows"]]
   if any(ROWS[n].files for n in wanted) and not args.data:
     raise SystemExit(f"{', '.join(n for n in wanted if ROWS[n].files)} read files: --data DIR with train/CLASS/N.jpg")
-  machine = {"cores": turns.CORES, "jax": jax.__version__,
+  machine = {"cores": turns.CORES, "jax": jax.__version__, "memory": turns.allocator(),
              "peers": turns.versions(pathlib.Path(args.peers) / "bin/python", PACKAGES)}
   for name in wanted:
     turns.tell(f"\n{name}: {ROWS[name].what}, against {ROWS[name].against}")
     record = run(ROWS[name], args)
     ratio = turns.middle(turns.ratios(*rates(ROWS[name], record)))
     print(name + ": {:.2f}x ({:.2f} to {:.2f})".format(*ratio), flush=True)
-    if not args.smoke:
+    if not (args.smoke or args.kept):
       found["machine"] = machine
       found["rows"][name] = record
       write(found)

@@ -19,6 +19,7 @@ import time
 
 HERE = pathlib.Path(__file__).parent
 CORES = len(os.sched_getaffinity(0))
+MEMORY = ("GLIBC_TUNABLES", "LD_PRELOAD", "MALLOC_CONF")
 WARM = 2                                                     # turns that do not count: memory still grows in the first
 
 
@@ -75,7 +76,7 @@ def compete(contenders, rounds):
 
 def start(command, environment):
   """The process of a contender, in a clean environment but for `environment`; it can import this file."""
-  clean = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "GLIBC_TUNABLES")}
+  clean = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", *MEMORY)}
   path = os.pathsep.join(filter(None, [str(HERE), clean.get("PYTHONPATH")]))
   return subprocess.Popen([str(c) for c in command], env=clean | {"PYTHONPATH": path} | environment,
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -93,8 +94,14 @@ def environment(runs):
   """What a process is given more: as "pretrain" what `sslx pretrain` gives itself on a CPU, memory that is kept and a
   simulated device a core; "kept": that memory alone; "": nothing."""
   from sslx import cpu
-  new = cpu.wanted({}, CORES)
-  return {k: v for k, v in new.items() if runs == "pretrain" or (runs == "kept" and k == "GLIBC_TUNABLES")}
+  new = cpu.wanted({}, CORES, cpu.jemalloc())
+  return {k: v for k, v in new.items() if runs == "pretrain" or (runs == "kept" and k in MEMORY)}
+
+
+def allocator():
+  """What keeps the memory of `environment`."""
+  from sslx import cpu
+  return "jemalloc" if cpu.jemalloc() else "glibc"
 
 
 def rows_asked(doc, rows, measure):

@@ -6,10 +6,10 @@
 
 A step is forward, backward and AdamW's update at 32 pixels, batch 128, float32, with class token and learned positions.
 Contenders take turns (turns.py); a ratio is that of two turns of one round: median, least and most of the rounds. timm
-has a thread a core and its fused attention. sslx runs as README has it for CPUs: a simulated device a core, and glibc
-keeps memory, in large pages. What each of these is worth, and the form of sslx/encoders/attention.py, is measured by
-doing without, at batch 32. MAE hides 75 % from the encoder; its decoder has two blocks of width 96. The results go to
-experiments/results/vit.{json,md}.
+has a thread a core and its fused attention. sslx runs as README has it for CPUs: a simulated device a core, and memory
+is kept, in large pages, by jemalloc where it is installed. What each of these is worth, and the form of
+sslx/encoders/attention.py, is measured by doing without, at batch 32. MAE hides 75 % from the encoder; its decoder has
+two blocks of width 96. The results go to experiments/results/vit.{json,md}.
 """
 
 import argparse
@@ -22,22 +22,25 @@ import sys
 import numpy as np
 import turns
 
+from sslx import cpu
+
 HERE = pathlib.Path(__file__).parents[1]
-DEVICES = f"--xla_force_host_platform_device_count={os.cpu_count()}"
-LARGE = "glibc.malloc.hugetlb=1"
-KEPT = f"{LARGE}:glibc.malloc.arena_max=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=100000000000"
+ALL, ALONE = turns.environment("pretrain"), turns.environment("kept")
+SHARED = {k: v for k, v in ALL.items() if k == "XLA_FLAGS"}
+GLIBC = cpu.wanted({}, turns.CORES)
+LARGE = SHARED | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 SIDE, PATCH, DECODER, SQUARE = 32, 4, (96, 2, 4), 2048
-OURS = {  # name: (model, JAX's own attention, XLA_FLAGS, GLIBC_TUNABLES)
-    "sslx": ("vit", False, DEVICES, KEPT), "mae": ("mae", False, DEVICES, KEPT),
-    "product": ("product", False, "", KEPT)}
+OURS = {  # name: (model, JAX's own attention, environment)
+    "sslx": ("vit", False, ALL), "mae": ("mae", False, ALL), "product": ("product", False, ALONE)}
 PARTS = {  # what is left out: the same
-    "heads before tokens (`attend`)": ("vit", True, DEVICES, KEPT),
-    "a simulated device a core": ("vit", False, "", KEPT), "memory that is kept": ("vit", False, DEVICES, LARGE),
-    "memory that is kept, large pages": ("vit", False, DEVICES, ""), "all of these": ("vit", True, "", "")}
-PEERS = {  # name: (model, GLIBC_TUNABLES)
-    "timm": ("vit", ""), "timm mae": ("mae", ""), "tuned timm": ("vit", KEPT), "torch product": ("product", "")}
+    "heads before tokens (`attend`)": ("vit", True, ALL), "a simulated device a core": ("vit", False, ALONE),
+    "jemalloc: memory kept by glibc": ("vit", False, GLIBC), "memory that is kept": ("vit", False, LARGE),
+    "memory that is kept, large pages": ("vit", False, SHARED), "all of these": ("vit", True, {})}
+PEERS = {  # name: (model, environment)
+    "timm": ("vit", {}), "timm mae": ("mae", {}), "tuned timm": ("vit", ALONE),
+    "tuned timm mae": ("mae", ALONE), "torch product": ("product", {})}
 RACES = {  # name: (contenders, batch)
-    "steps": (("sslx", "timm", "mae", "timm mae", "tuned timm", "product", "torch product"), 128),
+    "steps": (("sslx", "timm", "mae", "timm mae", "tuned timm", "tuned timm mae", "product", "torch product"), 128),
     "parts": (("sslx", *PARTS), 32)}
 
 
@@ -93,13 +96,12 @@ def serve(name, batch, steps):
 def contender(name, python, batch, steps):
   """(command, environment) of a contender."""
   if name in PEERS:
-    model, tunables = PEERS[name]
-    flags, command = "", [python, HERE / "peers/vit_timm.py", "--model", model, "--side", SIDE, "--patch", PATCH,
-                          "--decoder", *DECODER]
+    model, env = PEERS[name]
+    command = [python, HERE / "peers/vit_timm.py", "--model", model, "--side", SIDE, "--patch", PATCH,
+               "--decoder", *DECODER]
   else:
-    flags, tunables = (OURS | PARTS)[name][2:]
+    env = (OURS | PARTS)[name][2]
     command = [sys.executable, __file__, "--serve", name]
-  env = {k: v for k, v in (("XLA_FLAGS", flags), ("GLIBC_TUNABLES", tunables)) if v}
   return (*command, "--batch", batch, "--steps", steps), env
 
 
@@ -131,13 +133,15 @@ def page(machine, steps, parts):
   limit = products(128) / max(rate.values()) / 1e9
   lines = ["# The training step of a ViT", "", "`python experiments/bench/vit.py`", "",
            f"ViT-Ti/4, 32 pixels, batch 128, float32, AdamW. {machine['cores']} cores, load {machine['load']:.1f} at",
-           f"the start, jax {machine['jax']}, {machine['peers']}, {machine['rounds']} rounds of turns.", "",
+           f"the start, jax {machine['jax']}, memory by {machine['memory']}, {machine['peers']}, {machine['rounds']} rounds",
+           "of turns.", "",
            "Ratios: median (least to most) of the rounds. Core-seconds add up what all cores did; other work on the",
            "machine changes them less. A product of 2048 x 2048 matrices in this run: "
            f"{rate['product']:.0f} GFLOP/s by JAX,", f"{rate['torch product']:.0f} by PyTorch.", "",
            "| step | sslx, s | timm, s | timm / sslx | in core-seconds |", "|---|---|---|---|---|",
-           row("ViT", "sslx", "timm"), row("ViT, timm with sslx's GLIBC_TUNABLES", "sslx", "tuned timm"),
-           row("MAE, 75 % hidden", "mae", "timm mae"), "",
+           row("ViT", "sslx", "timm"), row("ViT, timm with sslx's allocator", "sslx", "tuned timm"),
+           row("MAE, 75 % hidden", "mae", "timm mae"),
+           row("MAE, timm with sslx's allocator", "mae", "tuned timm mae"), "",
            f"The products alone of the ViT's step are {products(128) / 1e9:.0f} GFLOP, {limit:.2f} s at the better",
            f"rate above. sslx takes {middle('sslx') / limit:.2f} times that, timm {middle('timm') / limit:.2f} times:",
            "so much faster than timm's any step in float32 can be here.", "",
@@ -169,7 +173,8 @@ def main():
   if set(found) < set(RACES):
     return
   import jax
-  machine = {"cores": os.cpu_count(), "load": load, "jax": jax.__version__, "peers": versions, "rounds": args.rounds}
+  machine = {"cores": os.cpu_count(), "load": load, "jax": jax.__version__, "peers": versions, "rounds": args.rounds,
+             "memory": turns.allocator()}
   (HERE / "results/vit.json").write_text(json.dumps({"machine": machine, **found}, indent=1) + "\n")
   (HERE / "results/vit.md").write_text(page(machine, **found))
   print(page(machine, **found))
