@@ -133,8 +133,8 @@ def page(machine, steps, parts):
   limit = products(128) / max(rate.values()) / 1e9
   lines = ["# The training step of a ViT", "", "`python experiments/bench/vit.py`", "",
            f"ViT-Ti/4, 32 pixels, batch 128, float32, AdamW. {machine['cores']} cores, load {machine['load']:.1f} at",
-           f"the start, jax {machine['jax']}, memory by {machine['memory']}, {machine['peers']}, {machine['rounds']} rounds",
-           "of turns.", "",
+           f"the start, jax {machine['jax']}, memory by {machine['memory']}, {machine['peers']}, {machine['rounds']}",
+           "rounds of turns.", "",
            "Ratios: median (least to most) of the rounds. Core-seconds add up what all cores did; other work on the",
            "machine changes them less. A product of 2048 x 2048 matrices in this run: "
            f"{rate['product']:.0f} GFLOP/s by JAX,", f"{rate['torch product']:.0f} by PyTorch.", "",
