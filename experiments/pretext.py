@@ -25,7 +25,8 @@ from sslx.evaluate.raw import principal
 HERE = pathlib.Path(__file__).parent
 LONGER = {"patch_position": 6000, "patch_position, fashion": 2000, "jigsaw": 3000, "jigsaw, positions": 3000,
           "jigsaw, fashion": 1000, "transform": 4000,
-          "transform, of one view": 1500, "colorization, l2": 600}                    # steps
+          "transform, of one view": 1500, "colorization": 900, "colorization, l2": 600,
+          "super_resolution, l2": 1200}                                               # steps
 FASHION = ["data.name=fashion_mnist", "encoder.mean=(0.29,)", "encoder.std=(0.35,)"]
 ONE_VIEW = ["method.apart=False", "method.aug.name=mae", "method.aug.scale=(0.8,1.0)", "method.shear=30.0",
             "method.translate=0.2"]

@@ -34,10 +34,10 @@ CLIPS = lambda r: (r["probes"]["encoder"][0]["knn"], statistics.fmean(v["knn"] f
 SOLID = lambda tower: lambda r: tuple(r["probes"][tower]["one"][contender] for contender in ("encoder", "random"))
 OTHERS = [  # (page, data, measure, {method: the name of its runs there}, run -> (accuracy trained, at random))
     ("pretext", "CIFAR-10", "linear probe", {m: m for m in (
-        "rotation", "colorization", "super_resolution", "context_encoder", "autoencoder", "patch_position", "jigsaw",
-        "transform")}, PAIR("linear", "downstream")),
+        "rotation", "colorization", "super_resolution", "super_resolution, l2", "context_encoder", "autoencoder",
+        "patch_position", "jigsaw", "transform")}, PAIR("linear", "downstream")),
     ("masked", "CIFAR-10", "linear probe", {m: m for m in (
-        "mae", "simmim", "data2vec", "ijepa", "ibot", "ibot, longer", "dinov2")}, PAIR("linear")),
+        "mae", "simmim", "data2vec", "ijepa", "ibot", "dinov2")}, PAIR("linear")),
     ("text", "SST-2", "linear probe", {m: m for m in ("bert", "simcse", "text_denoising")}, PAIR("linear")),
     ("audio", "spoken digits", "kNN", {"cola": "cola", "audio_restoration": "autoencoder", "audio_mae": "audio_mae"},
      PAIR("knn")),

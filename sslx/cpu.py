@@ -2,8 +2,9 @@
 
 import glob
 import os
-import platform
+import subprocess
 import sys
+import sysconfig
 
 ACCELERATORS = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/accel*", "/dev/vfio/[0-9]*")
 KEPT = {"hugetlb": "1", "arena_max": "1", "mmap_max": "0", "trim_threshold": "100000000000"}     # of glibc
@@ -13,9 +14,17 @@ DEVICES, MOST = "--xla_force_host_platform_device_count", 8
 
 
 def jemalloc():
-  """The path of the jemalloc of this environment or system, "" if there is none."""
-  places = (f"{sys.prefix}/lib", "/usr/local/lib", f"/usr/lib/{platform.machine()}-linux-gnu", "/usr/lib64", "/usr/lib")
-  return next((path for place in places if os.path.exists(path := f"{place}/{JEMALLOC}")), "")
+  """The path of the jemalloc of this environment or system, "" if there is none that programs start with."""
+  places = (f"{sys.prefix}/lib", f"{sys.base_prefix}/lib", "/usr/local/lib",
+            f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}", "/usr/lib64", "/usr/lib")
+  return next((path for place in places if os.path.exists(path := f"{place}/{JEMALLOC}") and starts(path)), "")
+
+
+def starts(library):
+  """Whether a program starts with it, in silence: it may be of another architecture, or for pages of another size."""
+  done = subprocess.run(["true"], env={**os.environ, "LD_PRELOAD": library, "MALLOC_CONF": RETAINED}, check=False,
+                        capture_output=True)
+  return done.returncode == 0 and not done.stderr
 
 
 def wanted(environ, cores, library=""):
@@ -31,11 +40,11 @@ def wanted(environ, cores, library=""):
   tunables, preloaded = (environ.get(name, "") for name in ("GLIBC_TUNABLES", "LD_PRELOAD"))
   if "glibc.malloc" not in tunables and "malloc" not in preloaded:
     if library:
-      new["LD_PRELOAD"] = f"{library} {preloaded}".strip()
-      if "MALLOC_CONF" not in environ:
-        new["MALLOC_CONF"] = RETAINED
+      new["LD_PRELOAD"] = f"{preloaded} {library}".strip()
     else:
       new["GLIBC_TUNABLES"] = ":".join(filter(None, [tunables, *(f"glibc.malloc.{k}={v}" for k, v in KEPT.items())]))
+  if "jemalloc" in new.get("LD_PRELOAD", preloaded) and "MALLOC_CONF" not in environ:
+    new["MALLOC_CONF"] = RETAINED
   if DEVICES not in environ.get("XLA_FLAGS", "") and "JAX_NUM_CPU_DEVICES" not in environ:
     new["XLA_FLAGS"] = f"{environ.get('XLA_FLAGS', '')} {DEVICES}={min(cores, MOST)}".strip()
   return new

@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import pathlib
 import shutil
+import sys
 import tempfile
 import time
 
@@ -58,11 +59,12 @@ def machine():
                              ("a TPU", list(pathlib.Path("/dev").glob("accel*")), "tpu")):
     if there:
       yield what, "is here, and jax runs on the CPU", False, f"pip install 'sslx[{extra}]'"
-  library = cpu.jemalloc()
-  yield ("allocator", library or "no jemalloc here", None,
-         "" if library else "apt install libjemalloc2, or conda's jemalloc, saves up to a third of a step")
-  for name, value in cpu.wanted(os.environ, cores, library).items():  # `sslx doctor` starts with them if not told else
-    yield "environment", f"without {name}", None, f"{name}='{value}' saves a third of a step or more"
+  if sys.platform.startswith("linux"):
+    library, used = cpu.jemalloc(), "jemalloc" in pathlib.Path("/proc/self/maps").read_text()
+    yield ("allocator", "jemalloc" if used else "the system's", None,
+           "" if library else "apt install libjemalloc2, or conda's jemalloc, saves up to a third of a step")
+    yield ("from Python", "starts as it is", None,
+           " ".join(f"{k}='{v}'" for k, v in cpu.wanted({}, cores, library).items()) + " before python")
 
 
 def timed(f, *args, rounds=5):

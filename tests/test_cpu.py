@@ -24,13 +24,16 @@ def test_jemalloc_is_taken_where_there_is_one(tmp_path, monkeypatch):
   library.parent.mkdir()
   library.touch()
   monkeypatch.setattr(sys, "prefix", str(tmp_path))
+  assert cpu.jemalloc() != str(library) and not cpu.starts(str(library))               # an empty file is no library
+  monkeypatch.setattr(cpu, "starts", lambda path: True)
   assert cpu.jemalloc() == str(library)
   new = cpu.wanted({"LD_PRELOAD": "mine.so"}, 2, str(library))
-  assert new["LD_PRELOAD"] == f"{library} mine.so" and "dirty_decay_ms:-1" in new["MALLOC_CONF"]
+  assert new["LD_PRELOAD"] == f"mine.so {library}" and "dirty_decay_ms:-1" in new["MALLOC_CONF"]
   assert "GLIBC_TUNABLES" not in new and cpu.wanted(new, 2, str(library)) == {}
   for mine in ({"LD_PRELOAD": "libtcmalloc.so.4"}, {"GLIBC_TUNABLES": "glibc.malloc.check=1"}):
     assert set(cpu.wanted(mine, 2, str(library))) == {"XLA_FLAGS"}
   assert "MALLOC_CONF" not in cpu.wanted({"MALLOC_CONF": "narenas:1"}, 2, str(library))
+  assert set(cpu.wanted({"LD_PRELOAD": "/opt/libjemalloc.so"}, 2)) == {"XLA_FLAGS", "MALLOC_CONF"}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="restarts on Linux alone")

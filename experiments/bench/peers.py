@@ -4,7 +4,7 @@
   python experiments/bench/peers.py --data $DATA/cifar10    # leave the machine to it; what is done stays done
   python experiments/bench/peers.py --data $DATA/cifar10 --rows simclr_16 knn_faiss --rounds 5 --again
   python experiments/bench/peers.py --data $DATA/cifar10 --smoke             # every row in little, nothing is written
-  python experiments/bench/peers.py --data $DATA/cifar10 --kept       # peers with sslx's allocator; nothing is written
+  python experiments/bench/peers.py --data $DATA/cifar10 --kept       # the peers have sslx's allocator, too
   python experiments/bench/peers.py --table                 # the page again, from the figures there are
 
 A ratio is sslx's speed over the peer's in two turns of one round (turns.py): the median of the rounds, the least and
@@ -52,7 +52,7 @@ def run(row, args):
       return [*command, *given, *options], turns.environment(side.runs or args.kept * "kept")
     found = turns.compete({"sslx": contender(row.ours), row.against: contender(row.peer)}, args.rounds)
   ours, peer = found.values()
-  return {"size": size, "load": load, "rounds": args.rounds, "sslx": ours, "peer": peer}
+  return {"size": size, "load": load, "rounds": args.rounds, "memory": turns.allocator(), "sslx": ours, "peer": peer}
 
 
 def rates(row, record):
@@ -65,10 +65,10 @@ def page(found):
   """The results as Markdown."""
   m = found["machine"]
   lines = ["# Beside what you would pick instead", "", "`python experiments/bench/peers.py --data $DATA/cifar10`", "",
-           f"{m['cores']} CPU cores, sslx with jax {m['jax']}, memory by {m['memory']}; the peers'"
-           f" environment: {m['peers']}. Float32.", "",
+           f"{m['cores']} CPU cores, sslx with jax {m['jax']}; the peers' environment: {m['peers']}. Float32.", "",
            "Ratio: sslx's speed over the peer's in the same round of turns, median (least to most). Memory: the most",
-           "that each main process held, with what `sslx pretrain` keeps of it on purpose. Each row by itself:", "",
+           "that each main process held, with what `sslx pretrain` keeps of it on purpose. Peers as they start by",
+           "themselves, with glibc's allocator. Each row by itself:", "",
            "`python experiments/bench/peers.py --data $DATA/cifar10 --again --rows ROW`", "",
            "| row | work | against | sslx, a second | peer, a second | memory, MB | ratio | target |", "|" + "---|" * 8]
   for name, row in ROWS.items():
@@ -84,8 +84,11 @@ def page(found):
                  f"{'' if ratio >= row.target else ', missed'} |")
   lines += ["", *(f"- `{name}`: {row.note.format(**found['rows'][name]['peer']['facts'])}" for name, row in ROWS.items()
                   if row.note and name in found["rows"]),
-            "", "Rounds and the load when a row began: " + ", ".join(
-                f"`{k}` {r['rounds']}, {r['load']:.1f}" for k, r in found["rows"].items()) + "."]
+            "", "Rounds, the load when a row began, sslx's allocator: " + ", ".join(
+                f"`{k}` {r['rounds']}, {r['load']:.1f}, {r['memory']}" for k, r in found["rows"].items()) + "."]
+  if found.get("kept"):
+    lines += ["", "Where the peer has sslx's allocator, too (`--kept`): " + ", ".join(
+        f"`{k}` {turns.middle(turns.ratios(*rates(ROWS[k], r)))[0]:.2f}x" for k, r in found["kept"].items()) + "."]
   return "\n".join(lines) + "\n"
 
 
@@ -130,7 +133,7 @@ def main():
   p.add_argument("--rounds", type=int, default=3)
   p.add_argument("--peers", default=ROOT / ".venv-peers", help="the peers' environment")
   p.add_argument("--smoke", action="store_true", help="small sizes; nothing is written")
-  p.add_argument("--kept", action="store_true", help="the peers' memory is kept, too; nothing is written")
+  p.add_argument("--kept", action="store_true", help="the peers have sslx's allocator, too: figures of their own")
   p.add_argument("--again", action="store_true", help="rows that have figures, too")
   p.add_argument("--table", action="store_true", help="write the page from the figures there are, measure nothing")
   args = p.parse_args()
@@ -141,19 +144,20 @@ def main():
     write(found)
     print(page(found))
     return
-  wanted = [n for n in args.rows if args.smoke or args.kept or args.again or n not in found["rows"]]
+  part = found.setdefault("kept" if args.kept else "rows", {})
+  wanted = [n for n in args.rows if args.smoke or args.again or n not in part]
   if any(ROWS[n].files for n in wanted) and not args.data:
     raise SystemExit(f"{', '.join(n for n in wanted if ROWS[n].files)} read files: --data DIR with train/CLASS/N.jpg")
-  machine = {"cores": turns.CORES, "jax": jax.__version__, "memory": turns.allocator(),
+  machine = {"cores": turns.CORES, "jax": jax.__version__,
              "peers": turns.versions(pathlib.Path(args.peers) / "bin/python", PACKAGES)}
   for name in wanted:
     turns.tell(f"\n{name}: {ROWS[name].what}, against {ROWS[name].against}")
     record = run(ROWS[name], args)
     ratio = turns.middle(turns.ratios(*rates(ROWS[name], record)))
     print(name + ": {:.2f}x ({:.2f} to {:.2f})".format(*ratio), flush=True)
-    if not (args.smoke or args.kept):
+    if not args.smoke:
       found["machine"] = machine
-      found["rows"][name] = record
+      part[name] = record
       write(found)
 
 

@@ -74,11 +74,15 @@ def compete(contenders, rounds):
   return found
 
 
+def clean():
+  """This process's environment without what bears on devices and memory."""
+  return {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", *MEMORY)}
+
+
 def start(command, environment):
   """The process of a contender, in a clean environment but for `environment`; it can import this file."""
-  clean = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", *MEMORY)}
-  path = os.pathsep.join(filter(None, [str(HERE), clean.get("PYTHONPATH")]))
-  return subprocess.Popen([str(c) for c in command], env=clean | {"PYTHONPATH": path} | environment,
+  path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+  return subprocess.Popen([str(c) for c in command], env=clean() | {"PYTHONPATH": path} | environment,
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -91,8 +95,8 @@ def answer(name, process):
 
 
 def environment(runs):
-  """What a process is given more: as "pretrain" what `sslx pretrain` gives itself on a CPU, memory that is kept and a
-  simulated device a core; "kept": that memory alone; "": nothing."""
+  """What a process is given more: as "pretrain" what `sslx pretrain` gives itself on a CPU, memory that is kept, by
+  jemalloc where it is installed, and a simulated device a core; "kept": that memory alone; "": nothing."""
   from sslx import cpu
   new = cpu.wanted({}, CORES, cpu.jemalloc())
   return {k: v for k, v in new.items() if runs == "pretrain" or (runs == "kept" and k in MEMORY)}
@@ -118,7 +122,7 @@ def rows_asked(doc, rows, measure):
 
 def by_itself(file, more, *words):
   """What `file --one WORDS` finds, in a process of its own, whose environment has `more`."""
-  out = subprocess.run([sys.executable, file, "--one", *words], env=os.environ | more, text=True,
+  out = subprocess.run([sys.executable, file, "--one", *words], env=clean() | more, text=True,
                        stdout=subprocess.PIPE, check=True).stdout
   return json.loads(out.splitlines()[-1])
 

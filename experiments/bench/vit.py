@@ -34,8 +34,9 @@ OURS = {  # name: (model, JAX's own attention, environment)
     "sslx": ("vit", False, ALL), "mae": ("mae", False, ALL), "product": ("product", False, ALONE)}
 PARTS = {  # what is left out: the same
     "heads before tokens (`attend`)": ("vit", True, ALL), "a simulated device a core": ("vit", False, ALONE),
-    "jemalloc: memory kept by glibc": ("vit", False, GLIBC), "memory that is kept": ("vit", False, LARGE),
-    "memory that is kept, large pages": ("vit", False, SHARED), "all of these": ("vit", True, {})}
+    **({"jemalloc: glibc keeps memory": ("vit", False, GLIBC)} if cpu.jemalloc() else {}),
+    "memory that is kept: glibc": ("vit", False, LARGE),
+    "memory that is kept, large pages: glibc": ("vit", False, SHARED), "all of these": ("vit", True, {})}
 PEERS = {  # name: (model, environment)
     "timm": ("vit", {}), "timm mae": ("mae", {}), "tuned timm": ("vit", ALONE),
     "tuned timm mae": ("mae", ALONE), "torch product": ("product", {})}
@@ -173,7 +174,7 @@ def main():
   if set(found) < set(RACES):
     return
   import jax
-  machine = {"cores": os.cpu_count(), "load": load, "jax": jax.__version__, "peers": versions, "rounds": args.rounds,
+  machine = {"cores": turns.CORES, "load": load, "jax": jax.__version__, "peers": versions, "rounds": args.rounds,
              "memory": turns.allocator()}
   (HERE / "results/vit.json").write_text(json.dumps({"machine": machine, **found}, indent=1) + "\n")
   (HERE / "results/vit.md").write_text(page(machine, **found))
