@@ -202,7 +202,9 @@ def table(rows, base):
          "same 2,000 images, so with a sampling deviation of 1.1 points; *gain* is over the same encoder at random",
          "initialisation, seed by seed. Rows of unlike length are not to be ranked. A gain within its deviation is",
          "none: these are minutes of training, and puzzles learn their task before they learn what helps to classify.",
-         "*transform* is of two views with crops and colours of their own; *of one view* is the paper's form."]
+         "*transform* is of two views with crops and colours of their own; *of one view* is the paper's form.",
+         "Super-resolution needs what lies next to a pixel, not what an image shows: it gains nothing here, four times",
+         "as many steps later either."]
   for title, fashion in (("CIFAR-10", False), ("Fashion-MNIST", True)):
     of = [r for r in rows if r["name"].endswith("fashion") == fashion]
     plain = base["fashion"] if fashion else base
