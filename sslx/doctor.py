@@ -62,7 +62,7 @@ def machine():
   if sys.platform.startswith("linux"):
     library, used = cpu.jemalloc(), "jemalloc" in pathlib.Path("/proc/self/maps").read_text()
     yield ("allocator", "jemalloc" if used else "the system's", None,
-           "" if library else "apt install libjemalloc2, or conda's jemalloc, saves up to a third of a step")
+           "" if library else "apt install libjemalloc2, or conda's jemalloc, saves up to a quarter of a step")
     yield ("from Python", "starts as it is", None,
            " ".join(f"{k}='{v}'" for k, v in cpu.wanted({}, cores, library).items()) + " before python")
 
