@@ -22,8 +22,11 @@ def jemalloc():
 
 def starts(library):
   """Whether a program starts with it, in silence: it may be of another architecture, or for pages of another size."""
-  done = subprocess.run(["true"], env={**os.environ, "LD_PRELOAD": library, "MALLOC_CONF": RETAINED}, check=False,
-                        capture_output=True)
+  try:
+    done = subprocess.run(["true"], env={**os.environ, "LD_PRELOAD": library, "MALLOC_CONF": RETAINED}, check=False,
+                          capture_output=True)
+  except OSError:                                            # an image without so much as `true`
+    return False
   return done.returncode == 0 and not done.stderr
 
 

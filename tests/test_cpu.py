@@ -25,6 +25,9 @@ def test_jemalloc_is_taken_where_there_is_one(tmp_path, monkeypatch):
   library.touch()
   monkeypatch.setattr(sys, "prefix", str(tmp_path))
   assert cpu.jemalloc() != str(library) and not cpu.starts(str(library))               # an empty file is no library
+  with monkeypatch.context() as m:
+    m.setenv("PATH", str(tmp_path))
+    assert not cpu.starts(str(library))                      # no `true` to try it with
   monkeypatch.setattr(cpu, "starts", lambda path: True)
   assert cpu.jemalloc() == str(library)
   new = cpu.wanted({"LD_PRELOAD": "mine.so"}, 2, str(library))
